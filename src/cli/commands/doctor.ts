@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto';
+import { compileConfiguration } from '../../domain/compile-configuration.ts';
+import type { Configuration } from '../../domain/configuration.ts';
+import { configSourceFor } from '../../settings/config-source-for.ts';
+import { type ResolvedSettings, resolveSettings } from '../../settings/resolve-settings.ts';
+import { OperatorError } from '../../util/operator-error.ts';
+import type { CliContext } from '../context.ts';
+import { type Check, checksText, fail, ok, warn } from '../doctor/check.ts';
+import { checkDataDirectory } from '../doctor/check-data-directory.ts';
+import { checkDatabase } from '../doctor/check-database.ts';
+import { checkProviders } from '../doctor/check-providers.ts';
+
+export interface DoctorOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+/** Looks at everything an instance would need here, changes nothing, and says what to do. 1 when something would fail. */
+export async function runDoctor(options: DoctorOptions, context: CliContext): Promise<number> {
+  const checks = await examine(options, context);
+  context.out(options.json === true ? `${JSON.stringify(checks, null, 2)}\n` : checksText(checks));
+  return checks.some(({ status }) => status === 'fail') ? 1 : 0;
+}
+
+async function examine(options: DoctorOptions, { cwd, env }: CliContext): Promise<Check[]> {
+  let resolved: ResolvedSettings;
+  try {
+    resolved = resolveSettings({ flags: { config: options.config }, env, cwd, dryRun: true });
+  } catch (error) {
+    if (!(error instanceof OperatorError)) throw error;
+    return [fail('configuration', error.message, 'Nothing else was checked.')];
+  }
+  const { settings } = resolved;
+  const { checks, configuration } = checkConfiguration(resolved);
+  return [
+    ...checks,
+    ...checkDataDirectory(settings.dataDir),
+    ...(await checkDatabase(settings, Date.now)),
+    ...(configuration === null ? [] : await checkProviders(configuration, settings.outbound)),
+  ];
+}
+
+function checkConfiguration({ env, settings, warnings }: ResolvedSettings): {
+  readonly checks: readonly Check[];
+  readonly configuration: Configuration | null;
+} {
+  const name = 'configuration';
+  const remarks = warnings.map((warning) => warn(name, warning));
+  try {
+    const compiled = compileConfiguration(configSourceFor(settings, env).source, {
+      // What a call costs does not matter here.
+      prices: { find: () => null },
+      envValue: (variable) => env[variable],
+      sha256Hex: (text) => createHash('sha256').update(text).digest('hex'),
+    });
+    const groups = compiled.configuration.groups.size + compiled.configuration.wildcards.length;
+    const from = settings.configFilePath ?? (settings.fakeModels ? 'no file, built-in models' : 'no file');
+    const found = ok(name, `${from}; role ${settings.role}, ${groups} model ${groups === 1 ? 'group' : 'groups'}`);
+    const compileRemarks = compiled.warnings.map((warning) => warn(name, warning));
+    return { checks: [found, ...remarks, ...compileRemarks], configuration: compiled.configuration };
+  } catch (error) {
+    // A deployment that can not be used, where the file says that this stops the start.
+    return {
+      checks: [...remarks, fail(name, error instanceof Error ? error.message : String(error))],
+      configuration: null,
+    };
+  }
+}

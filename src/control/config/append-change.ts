@@ -1,0 +1,70 @@
+import type { Change, Lane, Revision } from '../../domain/change.ts';
+import type { JsonValue, VirtualKey } from '../../domain/virtual-key.ts';
+import type { Database, Tx } from '../../storage/db.ts';
+import { appendEntry, type ChangeEntry, notifyRevision } from '../../storage/repositories/change-log.ts';
+import { changeFromLog } from '../fleet/change-from-log.ts';
+import type { Stretch } from '../fleet/change-tail.ts';
+
+/** Who changes something, and in which request. */
+export interface Origin {
+  /** User id of the caller, or the digest of its key when it has none. */
+  readonly actor: string;
+  readonly actorKey: string | null;
+  /** `litellm-changed-by`. */
+  readonly changedBy: string | null;
+  readonly requestId: string;
+}
+
+/** One object before and after. A key in here has its secrets sealed. */
+export interface Edit {
+  readonly kind: 'key';
+  readonly objectId: string;
+  readonly objectRev: number;
+  readonly op: ChangeEntry['op'];
+  readonly before: VirtualKey | null;
+  readonly after: VirtualKey | null;
+}
+
+export interface CommittedChange<T> {
+  readonly value: T;
+  /** Null when nothing was changed. */
+  readonly stretch: Stretch | null;
+}
+
+/**
+ * The way of every management write: `work` changes rows in one transaction and says what it changed; as the last step the revision row moves
+ * by one per edit and the change log gets an entry for each. Rows, revisions and audit record are committed together or not at all.
+ */
+export async function appendChange<T>(
+  db: Database,
+  origin: Origin,
+  work: (tx: Tx, changed: (edit: Edit) => void) => Promise<T>,
+): Promise<CommittedChange<T>> {
+  return db.write(async (tx) => {
+    const edits: Edit[] = [];
+    const value = await work(tx, (edit) => edits.push(edit));
+    if (edits.length === 0) return { value, stretch: null };
+    const changes: Change[] = [];
+    let epoch = 0;
+    let rev: Revision = 0;
+    for (const edit of edits) {
+      ({ epoch, rev } = await appendEntry(tx, entryFrom(edit, origin)));
+      changes.push(changeFromLog({ rev, kind: edit.kind, objectId: edit.objectId, after: edit.after as JsonValue }));
+    }
+    await notifyRevision(tx, rev);
+    return { value, stretch: { epoch, from: rev - edits.length, to: rev, changes } };
+  });
+}
+
+function entryFrom(edit: Edit, origin: Origin): ChangeEntry {
+  return {
+    ...edit,
+    ...origin,
+    before: edit.before as JsonValue,
+    after: edit.after as JsonValue,
+    lane: LANES[edit.kind],
+  };
+}
+
+/** Principals go everywhere at once. */
+const LANES: Readonly<Record<Edit['kind'], Lane>> = { key: 'fast' };

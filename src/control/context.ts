@@ -1,0 +1,26 @@
+import type { ConfigSource } from '../domain/config-source.ts';
+import type { Log } from '../observe/log.ts';
+import type { Settings } from '../settings/settings.ts';
+import type { Database } from '../storage/db.ts';
+import type { Clock } from '../util/clock.ts';
+import type { RandomBytes } from '../util/uuid-v7.ts';
+import type { ChangeTail } from './fleet/change-tail.ts';
+import type { Registry } from './fleet/registry.ts';
+import type { ControlMetrics } from './metrics.ts';
+
+/** What the handlers of the control plane work with; built once, in the composition root of the process. */
+export interface ControlContext {
+  readonly settings: Pick<Settings, 'masterKey' | 'sealingKey' | 'serverRootPath' | 'flags' | 'bodyBytesMax'>;
+  /** The file of this instance as last loaded; changes with a reload. */
+  readonly config: () => ConfigSource;
+  readonly db: Database;
+  /** The secret of the check in generated keys; null until the database has been opened. */
+  readonly fleetKey: () => Buffer | null;
+  readonly tail: ChangeTail;
+  readonly registry: Registry;
+  readonly clock: Clock;
+  readonly randomBytes: RandomBytes;
+  readonly versions: { readonly claviger: string; readonly litellm: string };
+  readonly metrics: ControlMetrics;
+  readonly log: Log;
+}

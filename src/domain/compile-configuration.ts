@@ -1,0 +1,277 @@
+/** `config.yaml`, validated, becomes what a gateway process routes by. Both planes run this same code. */
+import { compileDeployment, type DeploymentContext, secondsOf } from './compile-deployment.ts';
+import type { ConfigSource, ModelEntry } from './config-source.ts';
+import type { Configuration, ModelGroup, PriceSource, ResolvedGroup } from './configuration.ts';
+import type { Deployment } from './deployment.ts';
+import { booleanOf, canonicalJson, numberOf, objectOf, textOf, textsOf } from './json-fields.ts';
+import { FAKE_PROVIDER } from './provider-catalogue.ts';
+import type { JsonObject, JsonValue } from './virtual-key.ts';
+import { fillWildcards, hasWildcard, literalLength, matchWildcard } from './wildcard.ts';
+
+export interface CompileContext {
+  readonly prices: PriceSource;
+  /** An environment variable; undefined when it is not set. */
+  readonly envValue: (name: string) => string | undefined;
+  readonly sha256Hex: (text: string) => string;
+}
+
+export interface CompiledConfiguration {
+  readonly configuration: Configuration;
+  /** Finished sentences for the operator. */
+  readonly warnings: readonly string[];
+}
+
+/** An entry that can not be used, with `router_settings.ignore_invalid_deployments: false`. */
+export class InvalidDeploymentError extends Error {}
+
+/** Concrete names of wildcard groups that are remembered; at the bound all are forgotten and found again. */
+export const RESOLVED_NAMES_MAX = 2_000;
+/** A longer name matches no wildcard. */
+export const WILDCARD_NAME_CHARS_MAX = 512;
+
+export function compileConfiguration(source: ConfigSource, context: CompileContext): CompiledConfiguration {
+  const warnings: string[] = [];
+  const members = compileMembers(source, context, warnings);
+  const groups = new Map<string, ModelGroup>();
+  const wildcards: ModelGroup[] = [];
+  for (const [name, ofGroup] of groupBy(members, (member) => member.deployment.modelGroup)) {
+    const group: ModelGroup = {
+      name,
+      deployments: ofGroup.map(({ deployment }) => deployment),
+      accessGroups: [...new Set(ofGroup.flatMap(({ entry }) => textsOf(entry.modelInfo.access_groups)))],
+    };
+    if (hasWildcard(name)) wildcards.push(group);
+    else groups.set(name, group);
+  }
+  wildcards.sort((left, right) => literalLength(right.name) - literalLength(left.name));
+
+  const { groupAliases, hiddenAliases } = compileAliases(source.routerSettings, groups, wildcards, warnings);
+  const configuration: Configuration = {
+    groups,
+    wildcards,
+    groupAliases,
+    hiddenAliases,
+    router: compileRouter(source),
+    general: compileGeneral(source),
+    resolve: makeResolver(
+      groups,
+      wildcards,
+      members,
+      deploymentContext(source, context, () => undefined),
+    ),
+    hash: context.sha256Hex(canonicalJson(source as unknown as JsonValue)),
+  };
+  return { configuration, warnings };
+}
+
+/** The group behind a name (after aliases), with wildcards filled in. Null = there is no such model. */
+export function resolveGroup(configuration: Configuration, name: string): ResolvedGroup | null {
+  return configuration.resolve(name);
+}
+
+interface Member {
+  readonly entry: ModelEntry;
+  readonly deployment: Deployment;
+  readonly organization: string | null;
+}
+
+function deploymentContext(
+  source: ConfigSource,
+  context: CompileContext,
+  warn: (sentence: string) => void,
+): DeploymentContext {
+  const variables = source.environmentVariables;
+  return {
+    prices: context.prices,
+    envValue: (name) => (Object.hasOwn(variables, name) ? variables[name] : context.envValue(name)),
+    sslVerify: booleanOf(source.litellmSettings.ssl_verify, true),
+    warn,
+  };
+}
+
+function compileMembers(source: ConfigSource, context: CompileContext, warnings: string[]): readonly Member[] {
+  const ignoreInvalid = booleanOf(source.routerSettings.ignore_invalid_deployments, true);
+  const ids = new Set<string>();
+  const members: Member[] = [];
+  for (const [index, entry] of source.models.entries()) {
+    const place = `model_list[${index}] (${entry.modelName})`;
+    const compileWith = deploymentContext(source, context, (sentence) => warnings.push(`${place} ${sentence}`));
+    const litellmModel = textOf(entry.litellmParams.model) ?? '';
+    for (const organization of organizationsOf(entry.litellmParams.organization)) {
+      const id = freeId(idOf(entry, organization, context), ids);
+      const compiled = compileDeployment(entry, { id, organization, litellmModel }, compileWith);
+      if (compiled.ok) {
+        ids.add(id);
+        members.push({ entry, deployment: compiled.deployment, organization });
+        continue;
+      }
+      const sentence = `${place} can not be used: ${compiled.problem}`;
+      if (!ignoreInvalid) throw new InvalidDeploymentError(sentence);
+      warnings.push(`${sentence} It is left out.`);
+    }
+  }
+  return withWeights(members);
+}
+
+/** A list of organizations is several deployments. */
+function organizationsOf(value: JsonValue | undefined): readonly (string | null)[] {
+  const list = textsOf(value);
+  return list.length > 0 ? list : [textOf(value)];
+}
+
+function idOf(entry: ModelEntry, organization: string | null, context: CompileContext): string {
+  const given = entry.modelInfo.id;
+  if (typeof given === 'string' && given !== '') return given;
+  if (typeof given === 'number') return String(given);
+  const params: JsonObject = organization === null ? entry.litellmParams : { ...entry.litellmParams, organization };
+  return context.sha256Hex(canonicalJson({ model_name: entry.modelName, litellm_params: params }));
+}
+
+/** Equal entries are legal (they double the share of a deployment), but an id names one deployment. */
+function freeId(id: string, taken: ReadonlySet<string>): string {
+  if (!taken.has(id)) return id;
+  let number = 2;
+  while (taken.has(`${id}-${number}`)) number++;
+  return `${id}-${number}`;
+}
+
+/**
+ * LiteLLM's simple-shuffle: the share of a deployment is its `weight` if any of the group has one, else its `rpm`, else its
+ * `tpm`; whoever has none of what the others have gets no share. With none of the three all are equal.
+ */
+function withWeights(members: readonly Member[]): readonly Member[] {
+  const fieldOfGroup = new Map<string, string>();
+  for (const [name, ofGroup] of groupBy(members, (member) => member.deployment.modelGroup)) {
+    const field = ['weight', 'rpm', 'tpm'].find((candidate) =>
+      ofGroup.some(({ entry }) => numberOf(entry.litellmParams[candidate]) !== null),
+    );
+    if (field !== undefined) fieldOfGroup.set(name, field);
+  }
+  return members.map((member) => {
+    const field = fieldOfGroup.get(member.deployment.modelGroup);
+    if (field === undefined) return member;
+    const weight = Math.max(0, numberOf(member.entry.litellmParams[field]) ?? 0);
+    return { ...member, deployment: { ...member.deployment, weight } };
+  });
+}
+
+function compileAliases(
+  router: JsonObject,
+  groups: ReadonlyMap<string, ModelGroup>,
+  wildcards: readonly ModelGroup[],
+  warnings: string[],
+): { readonly groupAliases: ReadonlyMap<string, string>; readonly hiddenAliases: ReadonlySet<string> } {
+  const groupAliases = new Map<string, string>();
+  const hiddenAliases = new Set<string>();
+  for (const [alias, value] of Object.entries(objectOf(router.model_group_alias) ?? {})) {
+    const place = `router_settings.model_group_alias.${alias}`;
+    const target = textOf(value) ?? textOf(objectOf(value)?.model);
+    if (target === null) {
+      warnings.push(`${place} names no model group and has no effect.`);
+      continue;
+    }
+    if (!groups.has(target) && !wildcards.some(({ name }) => matchWildcard(name, target) !== null)) {
+      warnings.push(`${place} leads to ${target}, which is in no model_list entry; calls to it will be refused.`);
+    }
+    groupAliases.set(alias, target);
+    if (booleanOf(objectOf(value)?.hidden, false)) hiddenAliases.add(alias);
+  }
+  return { groupAliases, hiddenAliases };
+}
+
+const NUM_RETRIES_DEFAULT = 2;
+const TIMEOUT_DEFAULT_MS = 600_000;
+
+/** A name that both sections have is taken from `router_settings`. */
+function compileRouter({ routerSettings, litellmSettings }: ConfigSource): Configuration['router'] {
+  const numRetries =
+    numberOf(routerSettings.num_retries) ?? numberOf(litellmSettings.num_retries) ?? NUM_RETRIES_DEFAULT;
+  const timeoutMs =
+    secondsOf(routerSettings.timeout) ?? secondsOf(litellmSettings.request_timeout) ?? TIMEOUT_DEFAULT_MS;
+  return {
+    numRetries: Math.max(0, Math.trunc(numRetries)),
+    timeoutMs,
+    streamTimeoutMs: secondsOf(routerSettings.stream_timeout) ?? timeoutMs,
+  };
+}
+
+const BYTES_PER_MEGABYTE = 1024 * 1024;
+
+function compileGeneral({ generalSettings, litellmSettings }: ConfigSource): Configuration['general'] {
+  const megabytes = numberOf(generalSettings.max_request_size_mb);
+  return {
+    keyHeaderName: textOf(generalSettings.litellm_key_header_name)?.toLowerCase() ?? null,
+    requireAuthForMetrics: booleanOf(litellmSettings.require_auth_for_metrics_endpoint, true),
+    publicReadinessDetails: booleanOf(generalSettings.allow_public_health_readiness_details, false),
+    includeCallIdInErrorBody: booleanOf(generalSettings.include_call_id_in_error_body, false),
+    includeCostInStreamingUsage: booleanOf(litellmSettings.include_cost_in_streaming_usage, false),
+    alwaysIncludeStreamUsage: booleanOf(generalSettings.always_include_stream_usage, false),
+    requestBytesMax: megabytes === null || megabytes <= 0 ? null : Math.trunc(megabytes * BYTES_PER_MEGABYTE),
+    useXForwardedFor: booleanOf(generalSettings.use_x_forwarded_for, false),
+  };
+}
+
+const modelOf = (deployment: Deployment): string => deployment.model;
+
+function makeResolver(
+  groups: ReadonlyMap<string, ModelGroup>,
+  wildcards: readonly ModelGroup[],
+  members: readonly Member[],
+  context: DeploymentContext,
+): (name: string) => ResolvedGroup | null {
+  const plain = new Map([...groups].map(([name, group]) => [name, resolved(name, group)]));
+  const entries = new Map(members.map((member) => [member.deployment.id, member]));
+  const filled = new Map<string, ResolvedGroup>();
+  return (name) => {
+    const known = plain.get(name) ?? filled.get(name);
+    if (known !== undefined) return known;
+    if (name === '' || name.length > WILDCARD_NAME_CHARS_MAX || hasWildcard(name)) return null;
+    for (const group of wildcards) {
+      const captures = matchWildcard(group.name, name);
+      if (captures === null) continue;
+      const deployments = group.deployments.flatMap((pattern) => {
+        const member = entries.get(pattern.id);
+        return member === undefined ? [] : fillDeployment(member, captures, context);
+      });
+      if (deployments.length === 0) continue;
+      const found = resolved(name, { ...group, deployments });
+      if (filled.size >= RESOLVED_NAMES_MAX) filled.clear();
+      filled.set(name, found);
+      return found;
+    }
+    return null;
+  };
+}
+
+function resolved(name: string, group: ModelGroup): ResolvedGroup {
+  // `openai/*` in a key also means a group that is called like the very model of that provider.
+  const implied = group.deployments.filter(({ model }) => model === name).map(({ provider }) => `${provider}/${name}`);
+  return { name, accessGroups: group.accessGroups, impliedNames: [...new Set(implied)], group, upstreamName: modelOf };
+}
+
+/** The deployment that a wildcard entry is for one concrete name; none when that names nothing that can be called. */
+function fillDeployment(
+  member: Member,
+  captures: readonly string[],
+  context: DeploymentContext,
+): readonly Deployment[] {
+  const { deployment, entry, organization } = member;
+  const litellmModel = fillWildcards(deployment.litellmModel, captures);
+  // The name had fewer parts than the entry's model has stars.
+  if (hasWildcard(litellmModel)) return [];
+  const compiled = compileDeployment(entry, { id: deployment.id, organization, litellmModel }, context);
+  if (!compiled.ok) return [];
+  // The built-in provider is for who configured it, not for any client that knows its name.
+  if (compiled.deployment.provider === FAKE_PROVIDER && deployment.provider !== FAKE_PROVIDER) return [];
+  return [{ ...compiled.deployment, weight: deployment.weight }];
+}
+
+function groupBy<Item>(items: readonly Item[], keyOf: (item: Item) => string): ReadonlyMap<string, readonly Item[]> {
+  const grouped = new Map<string, Item[]>();
+  for (const item of items) {
+    const list = grouped.get(keyOf(item));
+    if (list === undefined) grouped.set(keyOf(item), [item]);
+    else list.push(item);
+  }
+  return grouped;
+}

@@ -1,0 +1,77 @@
+/**
+ * A virtual key. `VirtualKey` is the whole object as the control plane stores it and as `/key/info` shows it;
+ * `Principal` is the part that a gateway process needs to decide about a request.
+ */
+
+/** Lower-case hex SHA-256 of the whole key string, as LiteLLM stores it. */
+export type KeyDigest = string & { readonly __brand: 'key-digest' };
+
+export type JsonValue = null | boolean | number | string | JsonValue[] | { [name: string]: JsonValue };
+export type JsonObject = { [name: string]: JsonValue };
+
+/** Every field of the contract's section 3 that a key has. Timestamps are ISO 8601 UTC; money is dollars as given. */
+export interface VirtualKey {
+  readonly token: KeyDigest;
+  /** `sk-...` and the last four characters. */
+  readonly key_name: string;
+  readonly key_alias: string | null;
+  readonly expires: string | null;
+  readonly models: readonly string[];
+  readonly aliases: JsonObject;
+  readonly config: JsonObject;
+  readonly user_id: string | null;
+  readonly team_id: string | null;
+  readonly organization_id: string | null;
+  readonly project_id: string | null;
+  readonly agent_id: string | null;
+  readonly max_budget: number | null;
+  readonly soft_budget: number | null;
+  readonly budget_duration: string | null;
+  readonly budget_reset_at: string | null;
+  readonly budget_id: string | null;
+  readonly budget_limits: JsonValue;
+  readonly model_max_budget: JsonObject;
+  readonly budget_fallbacks: JsonValue;
+  readonly max_parallel_requests: number | null;
+  readonly rpm_limit: number | null;
+  readonly tpm_limit: number | null;
+  readonly permissions: JsonObject;
+  readonly allowed_routes: readonly string[];
+  readonly allowed_cache_controls: readonly string[];
+  readonly policies: readonly string[];
+  readonly access_group_ids: readonly string[];
+  readonly object_permission: JsonValue;
+  readonly router_settings: JsonValue;
+  readonly metadata: JsonObject;
+  readonly blocked: boolean;
+  readonly auto_rotate: boolean;
+  readonly rotation_interval: string | null;
+  readonly created_at: string;
+  readonly created_by: string | null;
+  readonly updated_at: string;
+  readonly updated_by: string | null;
+}
+
+/** What a gateway process knows about a key. Built from a `VirtualKey` by `principalFromKey`; travels in the feed. */
+export interface Principal {
+  readonly token: KeyDigest;
+  readonly keyName: string;
+  readonly keyAlias: string | null;
+  /** Milliseconds since the epoch; null = never. */
+  readonly expiresAtMs: number | null;
+  readonly blocked: boolean;
+  /** Empty = every model. */
+  readonly models: readonly string[];
+  /** Requested name to model group. */
+  readonly aliases: Readonly<Record<string, string>>;
+  readonly allowedRoutes: readonly string[];
+  readonly userId: string | null;
+  readonly teamId: string | null;
+  readonly organizationId: string | null;
+  readonly projectId: string | null;
+  readonly maxBudget: number | null;
+  readonly rpmLimit: number | null;
+  readonly tpmLimit: number | null;
+  readonly maxParallelRequests: number | null;
+  readonly tags: readonly string[];
+}

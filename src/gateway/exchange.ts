@@ -1,0 +1,211 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Deployment } from '../domain/deployment.ts';
+import { ClavigerError, type ErrorCode, listText, toClavigerError } from '../domain/error-catalogue.ts';
+import { planAttempts } from '../domain/plan-attempts.ts';
+import { decide, type LlmEndpoint, type Route, routeAllowedForKey } from '../domain/route-class.ts';
+import { NO_USAGE, type TokenUsage } from '../domain/usage.ts';
+import type { JsonValue } from '../domain/virtual-key.ts';
+import type { Identity } from './auth/authenticate.ts';
+import type { GatewayContext } from './gateway-context.ts';
+import { guardBody } from './http/guard-body.ts';
+import { type LlmBody, parseLlmBody } from './http/llm-body.ts';
+import { type BodyReader, readBody } from './http/read-body.ts';
+import { writeError } from './http/write-error.ts';
+import { Attempt } from './routing/attempt.ts';
+import { type ResolvedModel, resolveModel } from './routing/resolve-model.ts';
+
+/**
+ * One LLM request from socket to usage row; one object per request. The order is that of the pipeline:
+ * authenticate, instance switches, allowed routes, read body once, guard, resolve and authorise the model, plan the attempts,
+ * then one `Attempt` after another until one answers. The first answer or error wins; after it nothing is sent.
+ */
+export class Exchange implements BodyReader {
+  readonly context: GatewayContext;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly endpoint: LlmEndpoint;
+  /** Normalised path. */
+  readonly route: string;
+  readonly callId: string;
+  /** False when the client chose it. */
+  readonly callIdIsOurs: boolean;
+  readonly startedAtMs: number;
+  readonly startedMonotonicMs: number;
+  readonly #routeRow: Route;
+  identity: Identity | null = null;
+  body: LlmBody | null = null;
+  model: ResolvedModel | null = null;
+  stream = false;
+  /** The client asked for the usage chunk of a stream. */
+  wantsStreamUsage = false;
+  /** Set when the client is gone: nothing more is sent to it. */
+  clientGone = false;
+  #attempts: readonly Deployment[] = [];
+  #nextAttempt = 0;
+  #current: Attempt | null = null;
+  #finished = false;
+
+  constructor(
+    context: GatewayContext,
+    request: IncomingMessage,
+    response: ServerResponse,
+    endpoint: LlmEndpoint,
+    routeRow: Route,
+    route: string,
+    clientCallId: string | null,
+  ) {
+    this.context = context;
+    this.request = request;
+    this.response = response;
+    this.endpoint = endpoint;
+    this.route = route;
+    this.callIdIsOurs = clientCallId === null;
+    this.callId = clientCallId ?? context.newId();
+    this.#routeRow = routeRow;
+    this.startedAtMs = context.clock.nowMs();
+    this.startedMonotonicMs = context.clock.monotonicMs();
+  }
+
+  start(): void {
+    const { context } = this;
+    context.metrics.inFlight.inc();
+    this.response.on('close', this.#onClose);
+    try {
+      this.identity = context.authenticate(this.request.headers);
+      if (decide(this.#routeRow, context.flags) !== 'allowed') throw new ClavigerError('llm_routes_disabled');
+      const { allowedRoutes } = this.identity.entry.principal;
+      if (!routeAllowedForKey(allowedRoutes, this.route)) {
+        throw new ClavigerError('route_not_allowed_for_key', { routes: listText(allowedRoutes), route: this.route });
+      }
+      const limit = context.knowledge.configuration.general.requestBytesMax;
+      readBody(this.request, limit === null ? context.bodyBytesMax : Math.min(limit, context.bodyBytesMax), this);
+    } catch (thrown) {
+      this.fail(toClavigerError(thrown));
+    }
+  }
+
+  onBody(bytes: Buffer): void {
+    if (this.clientGone) return;
+    try {
+      const body = parseLlmBody(bytes);
+      if ('problem' in body) {
+        throw body.problem === 'malformed'
+          ? new ClavigerError('malformed_json', { reason: body.detail })
+          : new ClavigerError('body_not_an_object', { found: 'another JSON value' });
+      }
+      this.body = body;
+      const requestedModel = guardBody(body, this.endpoint);
+      this.stream = body.read['stream'] === true && this.endpoint.kind !== 'embeddings';
+      const { configuration } = this.context.knowledge;
+      this.wantsStreamUsage =
+        configuration.general.alwaysIncludeStreamUsage || asksForUsage(body.read['stream_options']);
+      this.model = resolveModel(configuration, this.identity!.entry.principal, requestedModel, this.route);
+      this.#attempts = planAttempts(this.model.group.deployments, configuration.router.numRetries, this.context.random);
+      this.tryNext();
+    } catch (thrown) {
+      this.fail(toClavigerError(thrown));
+    }
+  }
+
+  onBodyError(error: ClavigerError): void {
+    this.fail(error);
+  }
+
+  get hasNextAttempt(): boolean {
+    return this.#nextAttempt < this.#attempts.length && !this.clientGone;
+  }
+
+  /** Starts the next planned attempt. Called for the first one, and by an attempt that failed before anything was sent. */
+  tryNext(): void {
+    const deployment = this.#attempts[this.#nextAttempt++];
+    if (deployment === undefined) {
+      this.fail(new ClavigerError('no_healthy_deployment', { model: this.model!.requested }));
+      return;
+    }
+    this.#current = new Attempt(this, deployment, this.#nextAttempt);
+    this.#current.start();
+  }
+
+  /** Ends the request with an error, if nothing was sent yet. */
+  fail(error: ClavigerError): void {
+    if (this.#finished) return;
+    const { context, response } = this;
+    const close = error.code === 'body_too_large' || context.isDraining();
+    writeError(response, error, this.headers(), {
+      includeCallId: context.knowledge.configuration.general.includeCallIdInErrorBody ? this.callId : null,
+      close,
+    });
+    // The rest of a body that is too large is not read: the client is told and the connection ends.
+    if (error.code === 'body_too_large') response.once('finish', () => this.request.destroy());
+    if (error.log === 'error') {
+      context.log.error(
+        { callId: this.callId, code: error.code, cause: error.cause, route: this.route },
+        error.message,
+      );
+    }
+    this.finish(error.status, error.code, NO_USAGE, 0, null);
+  }
+
+  /** The request is over, however it ended: metrics and the access log, exactly once. */
+  finish(
+    status: number,
+    errorCode: ErrorCode | null,
+    usage: TokenUsage,
+    costNano: number,
+    deployment: Deployment | null,
+  ): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    const { context, identity, model } = this;
+    context.metrics.inFlight.dec();
+    const entry = identity?.entry ?? null;
+    if (errorCode !== null) {
+      context.metrics.requestFailed(entry, model?.requested ?? 'None', this.#routeRow.path, status, errorCode);
+    }
+    const principal = entry?.principal;
+    context.accessLog.record({
+      atMs: context.clock.nowMs(),
+      callId: this.callId,
+      method: 'POST',
+      route: this.route,
+      status,
+      durationMs: context.clock.monotonicMs() - this.startedMonotonicMs,
+      modelGroup: model?.requested ?? '',
+      modelId: deployment?.id ?? '',
+      key: principal === undefined ? '-' : (principal.keyAlias ?? principal.keyName),
+      stream: this.stream,
+      promptTokens: usage.promptTokens,
+      completionTokens: usage.completionTokens,
+      costNano,
+      errorCode,
+    });
+  }
+
+  /** Headers that every answer carries, as a flat list that may be appended to. */
+  headers(): string[] {
+    const { context } = this;
+    return [
+      'x-litellm-call-id',
+      this.callId,
+      ...context.staticHeaders,
+      'x-claviger-rev',
+      String(context.knowledge.position?.rev ?? 0),
+    ];
+  }
+
+  readonly #onClose = (): void => {
+    if (this.response.writableFinished || this.clientGone) return;
+    this.clientGone = true;
+    if (this.#current !== null) this.#current.onClientGone();
+    else this.finish(499, 'client_closed_request', NO_USAGE, 0, null);
+  };
+}
+
+function asksForUsage(streamOptions: JsonValue | undefined): boolean {
+  return (
+    typeof streamOptions === 'object' &&
+    streamOptions !== null &&
+    !Array.isArray(streamOptions) &&
+    streamOptions['include_usage'] === true
+  );
+}

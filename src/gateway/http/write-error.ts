@@ -1,0 +1,21 @@
+import type { ServerResponse } from 'node:http';
+import { type ClavigerError, errorBody } from '../../domain/error-catalogue.ts';
+
+/**
+ * Answers with LiteLLM's envelope. `headers` is a flat list that goes first (call id, version, ...). Does nothing when the
+ * client is gone. A request whose body was not read to its end keeps its connection only if the rest is small: Node drains it.
+ */
+export function writeError(
+  response: ServerResponse,
+  error: ClavigerError,
+  headers: readonly string[],
+  options: { readonly includeCallId: string | null; readonly close?: boolean },
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const body = Buffer.from(JSON.stringify(errorBody(error, options.includeCallId ?? undefined)));
+  const all = [...headers, 'content-type', 'application/json', 'content-length', String(body.length)];
+  if (error.retryAfterSeconds !== null) all.push('retry-after', String(error.retryAfterSeconds));
+  if (options.close) all.push('connection', 'close');
+  response.writeHead(error.status, all);
+  response.end(body);
+}

@@ -1,0 +1,223 @@
+import type { Position } from '../../domain/change.ts';
+import { DownFrameDecoder } from '../../feed/codec.ts';
+import { type Ack, FEED_PROTOCOL, FEED_SILENCE_MAX_MS, type Hello } from '../../feed/protocol.ts';
+import type { Log } from '../../observe/log.ts';
+import type { Clock } from '../../util/clock.ts';
+import { backOffMs } from './back-off.ts';
+import { type FeedAction, type FeedEvent, type FeedState, initialFeedState, step } from './feed-state.ts';
+import type { FeedTransport } from './feed-transport.ts';
+import { ForeignInstallationError } from './foreign-installation.ts';
+import type { LiveKnowledge } from './live-knowledge.ts';
+import type { LocalSnapshots } from './local-snapshots.ts';
+import type { PrincipalStore, SnapshotCollector } from './principal-store.ts';
+
+export const FEED_BACK_OFF_MIN_MS = 100;
+export const FEED_BACK_OFF_MAX_MS = 5_000;
+/** An acknowledgement without an answer is given up; the next ping sends it again. */
+const ACK_TIMEOUT_MS = 2_000;
+
+/** Who this gateway process is, as it says at hello. */
+export type FeedIdentity = Pick<Hello, 'gatewayId' | 'session' | 'region' | 'role' | 'version'>;
+
+export interface FeedClientOptions {
+  readonly identity: FeedIdentity;
+  readonly transport: FeedTransport;
+  readonly store: PrincipalStore;
+  readonly snapshots: LocalSnapshots;
+  readonly knowledge: LiveKnowledge;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** A newer session of this gateway id exists: the process exits. */
+  readonly onSuperseded: () => void;
+  /** The control plane belongs to another installation than our local state: the process can not run. */
+  readonly onForeignInstallation: (error: ForeignInstallationError) => void;
+  /** After each snapshot or delta that was applied (and at start with what was restored). */
+  readonly onPosition?: (position: Position, cause: 'snapshot' | 'delta') => void;
+  readonly silenceMaxMs?: number;
+  readonly backOffMinMs?: number;
+  readonly backOffMaxMs?: number;
+}
+
+/**
+ * Keeps the principal store up to date from the feed, the local snapshots up to date with the store, and the control plane
+ * informed of what is on disk. All decisions are those of `feed-state.ts`; this class only does what they say.
+ */
+export class FeedClient {
+  readonly #options: FeedClientOptions;
+  #state: FeedState;
+  #connection: { close(): void } | null = null;
+  #collector: SnapshotCollector | null = null;
+  #silence: NodeJS.Timeout | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #persisted: Position | null = null;
+  #acknowledged: Position | null = null;
+  #acknowledging = false;
+
+  /** The store has been restored before, so that the process serves at once, whether or not the control process answers. */
+  constructor(options: FeedClientOptions) {
+    this.#options = options;
+    this.#state = initialFeedState(options.store.position);
+    this.#persisted = options.store.position;
+    options.snapshots.onPersisted = (position) => {
+      this.#persisted = position;
+      this.#acknowledge();
+    };
+  }
+
+  get connected(): boolean {
+    return this.#state.phase === 'live';
+  }
+
+  run(): void {
+    this.#handle({ type: 'start' });
+  }
+
+  stop(): void {
+    this.#handle({ type: 'stop' });
+  }
+
+  #handle(event: FeedEvent): void {
+    const { state, actions } = step(this.#state, event);
+    this.#state = state;
+    for (const action of actions) this.#act(action);
+  }
+
+  #act(action: FeedAction): void {
+    const { store, snapshots, knowledge, clock, log, onPosition } = this.#options;
+    switch (action.do) {
+      case 'dial':
+        this.#dial(action.have);
+        break;
+      case 'hang-up':
+        this.#hangUp();
+        break;
+      case 'wait':
+        this.#wait(action.attempt, action.atLeastMs);
+        break;
+      case 'begin-snapshot':
+        this.#collector = store.beginSnapshot();
+        break;
+      case 'add-keys':
+        this.#collector?.addKeys(action.keys);
+        break;
+      case 'add-deleted-keys':
+        this.#collector?.addDeletedKeys(action.tokens);
+        break;
+      case 'add-settings':
+        this.#collector?.addSettings(action.settings);
+        break;
+      case 'commit-snapshot':
+        this.#collector?.commit(action.position);
+        this.#collector = null;
+        snapshots.storeReplaced();
+        onPosition?.(action.position, 'snapshot');
+        break;
+      case 'apply-delta':
+        // In force first, on disk second, acknowledged third.
+        store.applyDelta(action.to, action.changes);
+        snapshots.appendDelta(action.from, action.to, action.changes);
+        onPosition?.(action.to, 'delta');
+        break;
+      case 'confirm':
+        knowledge.confirm(clock.monotonicMs(), action.dbAgeMs);
+        this.#acknowledge();
+        break;
+      case 'report':
+        log[action.level]({}, action.message);
+        break;
+      case 'foreign-installation':
+        this.#options.onForeignInstallation(
+          new ForeignInstallationError('The local state of this gateway', action.local, action.other),
+        );
+        break;
+      case 'superseded':
+        this.#options.onSuperseded();
+        break;
+    }
+  }
+
+  #dial(have: Position | null): void {
+    const hello: Hello = { protocol: FEED_PROTOCOL, ...this.#options.identity, have };
+    const decoder = new DownFrameDecoder();
+    this.#acknowledged = null;
+    this.#armSilence();
+    // Events of a connection that was hung up are not ours any more, even when they are already on their way.
+    const connection = this.#options.transport.stream('/feed/v1/stream', JSON.stringify(hello), {
+      onOpen: () => {
+        if (this.#connection === connection) this.#handle({ type: 'connected' });
+      },
+      onData: (chunk) => {
+        if (this.#connection !== connection) return;
+        this.#silence?.refresh();
+        try {
+          decoder.push(chunk, (frame) => this.#handle({ type: 'frame', frame }));
+        } catch (error) {
+          this.#handle({ type: 'lost', reason: (error as Error).message });
+        }
+      },
+      onEnd: (reason) => {
+        if (this.#connection === connection) this.#handle({ type: 'lost', reason });
+      },
+    });
+    this.#connection = connection;
+  }
+
+  #hangUp(): void {
+    if (this.#silence !== null) clearTimeout(this.#silence);
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    const connection = this.#connection;
+    this.#silence = null;
+    this.#retry = null;
+    this.#connection = null;
+    this.#collector = null;
+    connection?.close();
+  }
+
+  #wait(attempt: number, atLeastMs: number): void {
+    const { random, backOffMinMs = FEED_BACK_OFF_MIN_MS, backOffMaxMs = FEED_BACK_OFF_MAX_MS } = this.#options;
+    const delayMs = atLeastMs + backOffMs(attempt, backOffMinMs, backOffMaxMs, random);
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.#handle({ type: 'retry' });
+    }, delayMs);
+  }
+
+  #armSilence(): void {
+    const silenceMaxMs = this.#options.silenceMaxMs ?? FEED_SILENCE_MAX_MS;
+    this.#silence = setTimeout(() => {
+      this.#handle({ type: 'lost', reason: `nothing came for ${silenceMaxMs} ms` });
+    }, silenceMaxMs);
+  }
+
+  /** One at a time, always the newest; a failed one goes again with the next ping. */
+  #acknowledge(): void {
+    const persisted = this.#persisted;
+    if (persisted === null || this.#acknowledging || this.#state.phase !== 'live' || persisted === this.#acknowledged) {
+      return;
+    }
+    const { identity, transport, log } = this.#options;
+    const ack: Ack = {
+      gatewayId: identity.gatewayId,
+      session: identity.session,
+      epoch: persisted.epoch,
+      rev: persisted.rev,
+    };
+    this.#acknowledging = true;
+    transport.post('/feed/v1/ack', JSON.stringify(ack), ACK_TIMEOUT_MS).then(
+      ({ status }) => {
+        this.#acknowledging = false;
+        if (status >= 300) {
+          log.debug({ status }, 'An acknowledgement was refused');
+          return;
+        }
+        this.#acknowledged = persisted;
+        this.#acknowledge();
+      },
+      (error: unknown) => {
+        this.#acknowledging = false;
+        log.debug({ error }, 'An acknowledgement did not arrive');
+      },
+    );
+  }
+}

@@ -1,0 +1,312 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pick } from '../../../tests/support/length.ts';
+import type { Change, Position } from '../../domain/change.ts';
+import { type DeltaLogFs, nodeDeltaLogFs } from './delta-log.ts';
+import { ForeignInstallationError } from './foreign-installation.ts';
+import { LocalSnapshots, SNAPSHOTS_KEPT } from './local-snapshots.ts';
+import { at, FLEET_KEY, INSTALLATION, keyChange, keyDeleted, principalOf, recordingLog, stateOf } from '../../../tests/support/principals.ts';
+import { MapPrincipalStore } from './principal-store.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'snapshots-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+type Fields = Partial<ConstructorParameters<typeof LocalSnapshots>[0]>;
+
+class Gateway {
+  readonly store = new MapPrincipalStore();
+  readonly recorded = recordingLog();
+  readonly snapshots: LocalSnapshots;
+  readonly persisted: Position[] = [];
+
+  constructor(fields: Fields = {}) {
+    this.snapshots = new LocalSnapshots({ directory, store: this.store, log: this.recorded.log, ...fields });
+    this.snapshots.onPersisted = (position) => this.persisted.push(position);
+  }
+
+  /** What a snapshot from the feed does. */
+  replace(position: Position, names: readonly (string | number)[]): void {
+    const snapshot = this.store.beginSnapshot();
+    snapshot.addKeys(names.map((name) => ({ principal: principalOf(name), spendNano: '12345678901234567890' })));
+    snapshot.addDeletedKeys(['d'.repeat(64)]);
+    snapshot.addSettings({ fleet_key: FLEET_KEY });
+    snapshot.commit(position);
+    this.snapshots.storeReplaced();
+  }
+
+  change(...changes: Change[]): void {
+    const from = this.store.position!;
+    const to = { ...from, rev: changes.at(-1)!.rev };
+    this.store.applyDelta(to, changes);
+    this.snapshots.appendDelta(from, to, changes);
+  }
+
+  get state() {
+    return stateOf(this.store);
+  }
+}
+
+function reboot(fields: Fields = {}, installation: string | null = INSTALLATION): Gateway {
+  const gateway = new Gateway(fields);
+  gateway.snapshots.restore(installation);
+  return gateway;
+}
+
+const snapshotNames = (): string[] => readdirSync(directory).filter((name) => name.endsWith('.snap')).sort();
+const deltaNames = (): string[] => readdirSync(directory).filter((name) => name.startsWith('delta-')).sort();
+
+describe('LocalSnapshots', () => {
+  it('has nothing in an empty directory', () => {
+    expect(reboot().store.position).toBeNull();
+  });
+
+  it('boots into exactly what was there, snapshot and deltas', async () => {
+    const first = new Gateway();
+    first.replace(at(10), Array.from({ length: 1_203 }, (_, index) => index));
+    await first.snapshots.settled();
+    first.change(keyChange(11, 'new'), keyDeleted(12, 5));
+    first.change({ rev: 13, kind: 'setting', id: 'x', value: { y: [1] } });
+    const second = reboot();
+    expect(second.state).toEqual(first.state);
+    expect(second.store.position).toEqual(at(13));
+    expect(second.store.fleetKey).toEqual(first.store.fleetKey);
+  });
+
+  it('reports a snapshot from the feed as persisted only when its file is complete', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    gateway.change(keyChange(11, 'b'));
+    expect(gateway.persisted).toEqual([]);
+    await gateway.snapshots.settled();
+    expect(gateway.persisted).toEqual([at(11)]);
+    expect(reboot().state).toEqual(gateway.state);
+    gateway.change(keyChange(12, 'c'));
+    expect(gateway.persisted).toEqual([at(11), at(12)]);
+  });
+
+  it('writes files that only their owner can read', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    gateway.change(keyChange(11, 'b'));
+    const modes = readdirSync(directory).map((name) => statSync(join(directory, name)).mode & 0o777);
+    expect(modes).toEqual([0o600, 0o600]);
+  });
+
+  it('sets a damaged snapshot aside and boots from the one before, with every delta since', async () => {
+    const gateway = new Gateway({ framesMax: 3 });
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    for (let rev = 11; rev <= 14; rev += 1) gateway.change(keyChange(rev, rev));
+    await gateway.snapshots.settled();
+    expect(snapshotNames()).toHaveLength(2);
+    const newest = join(directory, snapshotNames().at(-1)!);
+    writeFileSync(newest, readFileSync(newest).subarray(0, -1));
+    const second = reboot();
+    expect(second.state).toEqual(gateway.state);
+    expect(readdirSync(directory)).toContain(`${newest.slice(directory.length + 1)}.bad`);
+    expect(second.recorded.text()).toContain('is damaged');
+  });
+
+  it('begins again with nothing when every snapshot is damaged', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    writeFileSync(join(directory, snapshotNames()[0]!), 'nonsense');
+    expect(reboot().store.position).toBeNull();
+  });
+
+  it('refuses the snapshot of another installation with both names', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    const boot = (): unknown => reboot({}, 'another-installation');
+    expect(boot).toThrow(ForeignInstallationError);
+    expect(boot).toThrow(new RegExp(`${INSTALLATION}.*another-installation`));
+    expect(snapshotNames()).toHaveLength(1);
+  });
+
+  it('leaves the snapshot of a newer version alone and uses the one before', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    const name = snapshotNames()[0]!;
+    const newer = name.replace('0010.snap', '0099.snap');
+    writeFileSync(join(directory, newer), asFormat(readFileSync(join(directory, name)), 2));
+    const second = reboot();
+    expect(second.state).toEqual(gateway.state);
+    expect(snapshotNames()).toEqual([name, newer]);
+  });
+
+  it('writes a new snapshot after so many deltas and keeps two, with the logs that lead on from them', async () => {
+    const gateway = new Gateway({ framesMax: 5 });
+    gateway.replace(at(0), ['a']);
+    await gateway.snapshots.settled();
+    for (let rev = 1; rev <= 42; rev += 1) {
+      gateway.change(keyChange(rev, rev % 7));
+      if (rev % 5 === 0) await gateway.snapshots.settled();
+    }
+    await gateway.snapshots.close();
+    expect(snapshotNames()).toHaveLength(SNAPSHOTS_KEPT);
+    expect(deltaNames().length).toBeLessThanOrEqual(3);
+    expect(reboot().state).toEqual(gateway.state);
+    expect(gateway.persisted.at(-1)).toEqual(at(42));
+  });
+
+  it('writes a new snapshot after so many bytes of deltas', async () => {
+    const gateway = new Gateway({ bytesMax: 2_000 });
+    gateway.replace(at(0), ['a']);
+    await gateway.snapshots.settled();
+    for (let rev = 1; rev <= 6; rev += 1) gateway.change(keyChange(rev, rev));
+    await gateway.snapshots.settled();
+    expect(snapshotNames()).toHaveLength(2);
+  });
+
+  it('writes a new snapshot after so many starts', async () => {
+    const first = new Gateway();
+    first.replace(at(0), ['a']);
+    await first.snapshots.close();
+    for (let rev = 1; rev <= 120; rev += 1) {
+      const gateway = reboot();
+      expect(gateway.store.position).toEqual(at(rev - 1));
+      gateway.change(keyChange(rev, rev));
+      await gateway.snapshots.close();
+    }
+    expect(deltaNames().length).toBeLessThan(70);
+    expect(snapshotNames().length).toBe(SNAPSHOTS_KEPT);
+    expect(reboot().store.keyCount).toBe(121);
+  });
+
+  it('loses no delta that comes while a snapshot is being written', async () => {
+    const gateway = new Gateway({ framesMax: 4 });
+    gateway.replace(at(0), Array.from({ length: 3_000 }, (_, index) => `k${index}`));
+    for (let rev = 1; rev <= 30; rev += 1) {
+      gateway.change(keyChange(rev, rev));
+      await new Promise((resolve) => setImmediate(resolve));
+      // Whatever is reported as persisted is what a start finds, at every moment.
+      const reported = gateway.persisted.at(-1);
+      if (reported !== undefined) expect(reboot().store.position).toEqual(reported);
+    }
+    await gateway.snapshots.settled();
+    expect(reboot().state).toEqual(gateway.state);
+  });
+
+  it('reports nothing as persisted while the disk is full, and everything when it is not any more', async () => {
+    let full = false;
+    const fs: DeltaLogFs = {
+      ...nodeDeltaLogFs,
+      writeSync(fd, bytes, offset, length, position) {
+        if (!full) return nodeDeltaLogFs.writeSync(fd, bytes, offset, length, position);
+        // Half of it still fits.
+        if (length > 1) return nodeDeltaLogFs.writeSync(fd, bytes, offset, Math.ceil(length / 2), position);
+        throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+      },
+    };
+    const gateway = new Gateway({ fs, writeRetryMs: 5 });
+    gateway.replace(at(0), ['a']);
+    await gateway.snapshots.settled();
+    gateway.change(keyChange(1, 'b'));
+    full = true;
+    gateway.change(keyChange(2, 'c'));
+    gateway.change(keyChange(3, 'd'));
+    expect(gateway.persisted.at(-1)).toEqual(at(1));
+    expect(reboot().store.position).toEqual(at(1));
+    full = false;
+    await until(() => gateway.persisted.at(-1)?.rev === 3);
+    expect(reboot().state).toEqual(gateway.state);
+  });
+
+  it('removes what an unfinished write left behind', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    writeFileSync(join(directory, '.snapshot-0000000001-0000000000000011.snap.ab.tmp'), 'half');
+    reboot();
+    expect(readdirSync(directory).some((name) => name.endsWith('.tmp'))).toBe(false);
+  });
+
+  it('goes on after a delta log with a cut end, without the deltas beyond the cut', async () => {
+    const gateway = new Gateway();
+    gateway.replace(at(10), ['a']);
+    await gateway.snapshots.settled();
+    for (let rev = 11; rev <= 14; rev += 1) gateway.change(keyChange(rev, rev));
+    const log = join(directory, deltaNames()[0]!);
+    writeFileSync(log, readFileSync(log).subarray(0, -3));
+    const second = reboot();
+    expect(second.store.position).toEqual(at(13));
+    second.change(keyChange(14, 'other'), keyChange(15, 'more'));
+    const third = reboot();
+    expect(third.state).toEqual(second.state);
+  });
+});
+
+describe('damage', () => {
+  async function prepared(): Promise<{ states: unknown[]; files: string[] }> {
+    const gateway = new Gateway({ framesMax: 3 });
+    gateway.replace(at(10), ['a', 'b']);
+    await gateway.snapshots.settled();
+    const states = [gateway.state];
+    for (let rev = 11; rev <= 15; rev += 1) {
+      gateway.change(rev % 2 === 0 ? keyDeleted(rev, 'a') : keyChange(rev, rev));
+      states.push(gateway.state);
+      await gateway.snapshots.settled();
+    }
+    return { states, files: readdirSync(directory) };
+  }
+
+  function bootWith(file: string, bytes: Buffer, originals: ReadonlyMap<string, Buffer>) {
+    for (const name of readdirSync(directory)) rmSync(join(directory, name));
+    for (const [name, content] of originals) writeFileSync(join(directory, name), name === file ? bytes : content);
+    return reboot().state;
+  }
+
+  it('of any file by a cut at any byte leads to an earlier state or to the same, never to another', async () => {
+    const { states, files } = await prepared();
+    const originals = new Map(files.map((name) => [name, readFileSync(join(directory, name))]));
+    for (const file of files) {
+      const bytes = originals.get(file)!;
+      const stride = pick(file.endsWith('.snap') ? 97 : 7, 1);
+      for (let cut = 0; cut < bytes.length; cut += stride) {
+        expect(states).toContainEqual(bootWith(file, bytes.subarray(0, cut), originals));
+      }
+    }
+  });
+
+  it('of any file by a flipped bit leads to an earlier state or to the same, never to another', async () => {
+    const { states, files } = await prepared();
+    const originals = new Map(files.map((name) => [name, readFileSync(join(directory, name))]));
+    fc.assert(
+      fc.property(fc.constantFrom(...files), fc.nat(), fc.nat(7), (file, place, bit) => {
+        const bytes = Buffer.from(originals.get(file)!);
+        bytes[place % bytes.length]! ^= 1 << bit;
+        expect(states).toContainEqual(bootWith(file, bytes, originals));
+      }),
+      { numRuns: pick(300, 10_000) },
+    );
+  });
+});
+
+async function until(condition: () => boolean): Promise<void> {
+  const end = performance.now() + 10_000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error('what was waited for did not happen');
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** The same snapshot with another format number and a header checksum that fits. */
+function asFormat(bytes: Buffer, format: number): Buffer {
+  const copy = Buffer.from(bytes);
+  const start = copy.indexOf('\n') + 1;
+  const at = copy.indexOf('"format":1') + '"format":'.length;
+  copy.write(String(format), at);
+  copy.write(createHash('sha256').update(copy.subarray(start, 1_024)).digest('hex'), 'CLAVIGER-SNAPSHOT '.length);
+  return copy;
+}

@@ -1,0 +1,292 @@
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Change, Position } from '../../domain/change.ts';
+import { isBefore } from '../../feed/codec.ts';
+import type { Log } from '../../observe/log.ts';
+import { type DeltaLogFs, DeltaLogWriter, nodeDeltaLogFs, replayDeltaLog } from './delta-log.ts';
+import { ForeignInstallationError } from './foreign-installation.ts';
+import type { PrincipalStore } from './principal-store.ts';
+import { readSnapshotFile, SnapshotFormatError, writeSnapshotFile } from './snapshot-file.ts';
+
+/** Snapshots kept: the newest, and the one to fall back on when that is damaged. */
+export const SNAPSHOTS_KEPT = 2;
+/** Damaged files kept for a person to look at. */
+const DAMAGED_KEPT = 2;
+/** At any of these bounds a new snapshot is written, and the deltas before it are no longer needed. */
+export const DELTA_FRAMES_MAX = 10_000;
+export const DELTA_BYTES_MAX = 16 * 1024 * 1024;
+export const DELTA_FILES_MAX = 32;
+/** After a failure to write (disk full), the next attempt to put all of it into a new snapshot. */
+const WRITE_RETRY_MS = 5_000;
+
+export interface LocalSnapshotsOptions {
+  /** The slot directory; created with mode 0700. */
+  readonly directory: string;
+  readonly store: PrincipalStore;
+  readonly log: Log;
+  readonly framesMax?: number;
+  readonly bytesMax?: number;
+  readonly writeRetryMs?: number;
+  readonly fs?: DeltaLogFs;
+}
+
+/**
+ * The disk copy of a principal store: `snapshot-<epoch>-<rev>.snap` files and the delta logs that lead on from them. A new
+ * snapshot is collected at some position, the delta log of that position is begun in the same moment, and the file is
+ * written meanwhile; the older snapshot with its logs, which end where the new log begins, carries until it is complete.
+ */
+export class LocalSnapshots {
+  /** The position that the next start of the process would boot from. Called when it has moved. */
+  onPersisted: (position: Position) => void = () => {};
+
+  readonly #directory: string;
+  readonly #store: PrincipalStore;
+  readonly #log: Log;
+  readonly #framesMax: number;
+  readonly #bytesMax: number;
+  readonly #writeRetryMs: number;
+  readonly #fs: DeltaLogFs;
+  #deltaLog: DeltaLogWriter | null = null;
+  /** Frames, bytes and files since the snapshot that carries. */
+  #frames = 0;
+  #bytes = 0;
+  #files = 0;
+  /** True while snapshot and delta logs on disk lead to the store's position without a gap. */
+  #complete = false;
+  #writing: Promise<void> | null = null;
+  #wanted = false;
+  #retry: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(options: LocalSnapshotsOptions) {
+    this.#directory = options.directory;
+    this.#store = options.store;
+    this.#log = options.log;
+    this.#framesMax = options.framesMax ?? DELTA_FRAMES_MAX;
+    this.#bytesMax = options.bytesMax ?? DELTA_BYTES_MAX;
+    this.#writeRetryMs = options.writeRetryMs ?? WRITE_RETRY_MS;
+    this.#fs = options.fs ?? nodeDeltaLogFs;
+    mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+  }
+
+  /**
+   * Fills the store from the newest usable snapshot and its deltas; returns the position, or null when there is nothing
+   * usable. Damaged snapshots are set aside as `.bad`. Throws `ForeignInstallationError` when `installation` is another one.
+   */
+  restore(installation: string | null): Position | null {
+    this.#removeTemporaryFiles();
+    for (const { name } of this.#snapshotFiles()) {
+      const collector = this.#store.beginSnapshot();
+      let header: Position;
+      try {
+        header = readSnapshotFile(join(this.#directory, name), collector);
+      } catch (error) {
+        this.#setAside(name, error);
+        continue;
+      }
+      if (installation !== null && header.installation !== installation) {
+        throw new ForeignInstallationError(`The snapshot in ${this.#directory}`, header.installation, installation);
+      }
+      const { epoch, rev } = header;
+      collector.commit({ installation: header.installation, epoch, rev });
+      this.#replay({ installation: header.installation, epoch, rev });
+      this.#complete = true;
+      return this.#store.position;
+    }
+    return null;
+  }
+
+  /** Called after a delta was applied to the store. It is in the file when `onPersisted` has been called for it. */
+  appendDelta(from: Position, to: Position, changes: readonly Change[]): void {
+    // Not complete and no log: a snapshot is being waited for, and it will contain this delta.
+    if (!this.#complete && this.#deltaLog === null) return;
+    try {
+      this.#deltaLog ??= this.#beginDeltaLog(from);
+      const before = this.#deltaLog.bytes;
+      this.#deltaLog.append(to.epoch, from.rev, to.rev, changes);
+      this.#bytes += this.#deltaLog.bytes - before;
+    } catch (error) {
+      this.#writeFailed(error, 'A change is in force but could not be written to the delta log');
+      return;
+    }
+    this.#frames += 1;
+    if (this.#complete) this.onPersisted(to);
+    if (this.#frames >= this.#framesMax || this.#bytes >= this.#bytesMax || this.#files >= DELTA_FILES_MAX) {
+      this.#save();
+    }
+  }
+
+  /** Called after the store was replaced by a snapshot from the feed: nothing on disk leads there yet. */
+  storeReplaced(): void {
+    this.#complete = false;
+    this.#closeDeltaLog();
+    this.#save();
+  }
+
+  /** Resolves when no snapshot is being written. */
+  async settled(): Promise<void> {
+    while (this.#writing !== null) await this.#writing;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    if (this.#retry !== null) clearTimeout(this.#retry);
+    await this.settled();
+    this.#closeDeltaLog();
+  }
+
+  /** One snapshot is written at a time; what is asked for meanwhile is one more, of what the store holds then. */
+  #save(): void {
+    if (this.#writing !== null || this.#closed) {
+      this.#wanted = true;
+      return;
+    }
+    this.#wanted = false;
+    const contents = this.#store.contents();
+    this.#closeDeltaLog();
+    this.#frames = 0;
+    this.#bytes = 0;
+    this.#files = 0;
+    try {
+      this.#deltaLog = this.#beginDeltaLog(contents.position);
+    } catch (error) {
+      this.#writeFailed(error, 'A new delta log could not be created');
+      return;
+    }
+    const deltaLog = this.#deltaLog;
+    const { epoch, rev } = contents.position;
+    this.#writing = writeSnapshotFile(join(this.#directory, snapshotName(epoch, rev)), contents)
+      .then(
+        () => {
+          if (this.#deltaLog === deltaLog) this.#saved();
+        },
+        (error: unknown) => this.#writeFailed(error, 'The snapshot could not be written'),
+      )
+      .finally(() => {
+        this.#writing = null;
+        if (this.#wanted) this.#save();
+      });
+  }
+
+  #saved(): void {
+    this.#complete = true;
+    const position = this.#store.position;
+    if (position !== null) this.onPersisted(position);
+    this.#prune();
+  }
+
+  #writeFailed(error: unknown, message: string): void {
+    this.#log.error({ error, directory: this.#directory }, `${message}; trying again in ${this.#writeRetryMs} ms`);
+    this.#complete = false;
+    this.#closeDeltaLog();
+    if (this.#retry !== null || this.#closed) return;
+    this.#retry = setTimeout(() => {
+      this.#retry = null;
+      this.#save();
+    }, this.#writeRetryMs);
+    this.#retry.unref();
+  }
+
+  #beginDeltaLog(start: Position): DeltaLogWriter {
+    const path = join(this.#directory, deltaLogName(start.epoch, start.rev));
+    const writer = new DeltaLogWriter(path, start, this.#fs);
+    this.#files += 1;
+    return writer;
+  }
+
+  #closeDeltaLog(): void {
+    this.#deltaLog?.close();
+    this.#deltaLog = null;
+  }
+
+  /** From log to log, each beginning where the one before ends; what lies beyond a gap is of no use and is removed. */
+  #replay(start: Position): void {
+    let position = start;
+    const names = new Set(this.#deltaLogFiles().map(({ name }) => name));
+    for (;;) {
+      const name = deltaLogName(position.epoch, position.rev);
+      if (!names.delete(name)) break;
+      const reading = replayDeltaLog(join(this.#directory, name), position, (to, changes) =>
+        this.#store.applyDelta(to, changes),
+      );
+      if (reading.cutBytes > 0) {
+        this.#log.warn({ file: name, cutBytes: reading.cutBytes }, 'The delta log has an unfinished end, which is ignored');
+      }
+      this.#frames += reading.frames;
+      this.#bytes += reading.bytes;
+      this.#files += 1;
+      position = reading.position;
+      if (reading.frames === 0) break;
+    }
+    for (const { name, epoch, rev } of this.#deltaLogFiles()) {
+      if (isBefore(position, { epoch, rev })) rmSync(join(this.#directory, name), { force: true });
+    }
+  }
+
+  #setAside(name: string, error: unknown): void {
+    if (error instanceof SnapshotFormatError) {
+      this.#log.warn({ file: name, error }, 'The snapshot is of a newer version and is left alone');
+      return;
+    }
+    this.#log.error({ file: name, error }, 'The snapshot is damaged; it is set aside as .bad and an older one is tried');
+    try {
+      renameSync(join(this.#directory, name), join(this.#directory, `${name}.bad`));
+    } catch (renameError) {
+      this.#log.error({ file: name, error: renameError }, 'The damaged snapshot could not be renamed');
+    }
+  }
+
+  #prune(): void {
+    const snapshots = this.#snapshotFiles();
+    const oldest = snapshots[Math.min(snapshots.length, SNAPSHOTS_KEPT) - 1];
+    const stale = snapshots.slice(SNAPSHOTS_KEPT).map(({ name }) => name);
+    for (const deltas of this.#deltaLogFiles()) {
+      if (oldest !== undefined && isBefore(deltas, oldest)) stale.push(deltas.name);
+    }
+    const damaged = readdirSync(this.#directory).filter((name) => name.endsWith('.snap.bad'));
+    stale.push(...damaged.sort().slice(0, -DAMAGED_KEPT));
+    for (const name of stale) rmSync(join(this.#directory, name), { force: true });
+  }
+
+  #removeTemporaryFiles(): void {
+    for (const name of readdirSync(this.#directory)) {
+      if (name.startsWith('.snapshot-') && name.endsWith('.tmp')) rmSync(join(this.#directory, name), { force: true });
+    }
+  }
+
+  /** Newest first. */
+  #snapshotFiles(): NamedPoint[] {
+    return namedPoints(readdirSync(this.#directory), SNAPSHOT_NAME).reverse();
+  }
+
+  /** Oldest first. */
+  #deltaLogFiles(): NamedPoint[] {
+    return namedPoints(readdirSync(this.#directory), DELTA_LOG_NAME);
+  }
+}
+
+interface NamedPoint {
+  readonly name: string;
+  readonly epoch: number;
+  readonly rev: number;
+}
+
+const SNAPSHOT_NAME = /^snapshot-(\d{10})-(\d{16})\.snap$/;
+const DELTA_LOG_NAME = /^delta-(\d{10})-(\d{16})\.log$/;
+
+function snapshotName(epoch: number, rev: number): string {
+  return `snapshot-${String(epoch).padStart(10, '0')}-${String(rev).padStart(16, '0')}.snap`;
+}
+
+function deltaLogName(epoch: number, rev: number): string {
+  return `delta-${String(epoch).padStart(10, '0')}-${String(rev).padStart(16, '0')}.log`;
+}
+
+function namedPoints(names: readonly string[], pattern: RegExp): NamedPoint[] {
+  const points: NamedPoint[] = [];
+  for (const name of names) {
+    const match = pattern.exec(name);
+    if (match !== null) points.push({ name, epoch: Number(match[1]), rev: Number(match[2]) });
+  }
+  return points.sort((a, b) => (isBefore(a, b) ? -1 : 1));
+}

@@ -1,0 +1,296 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { ClavigerError, errorBody, listText, toClavigerError } from '../domain/error-catalogue.ts';
+import { normaliseTarget } from '../domain/normalise-path.ts';
+import { classify, decide, llmEndpoint, methodStatus, type Route, routeAllowedForKey } from '../domain/route-class.ts';
+import type { Identity } from './auth/authenticate.ts';
+import { ALIVE, deploymentHealth, readiness } from './endpoints/health.ts';
+import { getModel, listModels } from './endpoints/models.ts';
+import type { Relay } from './endpoints/relay-to-control.ts';
+import { Exchange } from './exchange.ts';
+import type { GatewayContext } from './gateway-context.ts';
+import { clientCallId } from './http/call-id.ts';
+import { clientAddress, plainAddress } from './http/client-address.ts';
+import { type CorsSettings, corsHeaders, preflightHeaders } from './http/cors.ts';
+import { writeError } from './http/write-error.ts';
+
+export interface PipelineOptions {
+  readonly cors: CorsSettings;
+  /** Null on an instance without a control process. */
+  readonly relay: Relay | null;
+  /** Metrics of the whole instance as exposition text. */
+  readonly metricsText: () => Promise<string>;
+}
+
+/**
+ * Where a request goes, in order: one reading of the path; LLM endpoints to an `Exchange`; health, models and metrics answered
+ * here from memory; what this instance has switched off refused (401 before 403); everything else relayed to the control process.
+ */
+export class Pipeline {
+  readonly #context: GatewayContext;
+  readonly #options: PipelineOptions;
+
+  constructor(context: GatewayContext, options: PipelineOptions) {
+    this.#context = context;
+    this.#options = options;
+  }
+
+  /** One request. Never throws and never leaves a request without an answer. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    const callId = clientCallId(request.headers);
+    try {
+      const cors = corsHeaders(request, this.#options.cors);
+      if (cors.length > 0)
+        for (let index = 0; index < cors.length; index += 2) response.setHeader(cors[index]!, cors[index + 1]!);
+      if (this.#context.isDraining()) response.shouldKeepAlive = false;
+      const target = normaliseTarget(request.url ?? '/', this.#context.serverRootPath);
+      if (!target.ok) {
+        throw target.refusal === 'outside_root'
+          ? new ClavigerError('not_found')
+          : new ClavigerError('target_not_normalisable', { reason: target.refusal });
+      }
+      const { path, query } = target;
+      if (request.method === 'POST') {
+        const endpoint = llmEndpoint(path);
+        if (endpoint !== null) {
+          new Exchange(this.#context, request, response, endpoint, classify(path), path, callId).start();
+          return;
+        }
+      }
+      this.#handleOther(request, response, path, query, callId);
+    } catch (thrown) {
+      this.#fail(request, response, toClavigerError(thrown), callId);
+    }
+  }
+
+  /** A request to speak another protocol (WebSocket). Only the control process has such routes. */
+  handleUpgrade(request: IncomingMessage, socket: Socket, head: Buffer): void {
+    const callId = clientCallId(request.headers);
+    const refuse = (error: ClavigerError): void => {
+      if (!socket.destroyed) socket.end(this.rawError(error, callId));
+    };
+    socket.on('error', () => socket.destroy());
+    try {
+      const target = normaliseTarget(request.url ?? '/', this.#context.serverRootPath);
+      if (!target.ok) {
+        throw target.refusal === 'outside_root'
+          ? new ClavigerError('not_found')
+          : new ClavigerError('target_not_normalisable', { reason: target.refusal });
+      }
+      const route = classify(target.path);
+      if (this.#guard(request, route, target.path)) throw new ClavigerError('upgrade_not_supported');
+      if (this.#options.relay === null) throw new ClavigerError('no_control_process');
+      const id = callId ?? this.#context.newId();
+      this.#options.relay.relayUpgrade(
+        request,
+        socket,
+        head,
+        this.#relayTarget(request, target.path, target.query, id),
+        refuse,
+      );
+    } catch (thrown) {
+      refuse(toClavigerError(thrown));
+    }
+  }
+
+  /** A whole HTTP answer as text, for sockets that never got a `ServerResponse`. */
+  rawError(error: ClavigerError, callId: string | null): string {
+    const body = JSON.stringify(errorBody(error));
+    const headers = this.#answerHeaders(callId ?? this.#context.newId());
+    let head = `HTTP/1.1 ${error.status} ${error.status === 408 ? 'Request Timeout' : 'Error'}\r\n`;
+    for (let index = 0; index < headers.length; index += 2) head += `${headers[index]}: ${headers[index + 1]}\r\n`;
+    return `${head}content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`;
+  }
+
+  #handleOther(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+    callId: string | null,
+  ): void {
+    const method = request.method ?? 'GET';
+    if (method === 'OPTIONS' && request.headers['access-control-request-method'] !== undefined) {
+      response.writeHead(200, [
+        ...this.#answerHeaders(callId ?? this.#context.newId()),
+        ...preflightHeaders(request),
+        'content-length',
+        '0',
+      ]);
+      response.end();
+      return;
+    }
+    const route = classify(path);
+    switch (route.class) {
+      case 'health':
+        this.#health(request, response, path, query, route, callId);
+        break;
+      case 'metrics':
+        void this.#metrics(request, response, route, callId);
+        break;
+      case 'info': {
+        if (method !== 'GET' && method !== 'HEAD') throw new ClavigerError('method_not_allowed');
+        const { principal } = this.#identify(request, route, path).entry;
+        this.#json(response, 200, listModels(this.#configuration, principal, new URLSearchParams(query)), callId);
+        break;
+      }
+      case 'llm':
+      case 'pass_through': {
+        const { entry } = this.#identify(request, route, path);
+        const status = methodStatus(route, method);
+        if (status === 'wrong_method') throw new ClavigerError('method_not_allowed');
+        const id = modelIdIn(path);
+        if (status !== 'served' || id === null) throw new ClavigerError('route_not_served', { route: path });
+        this.#json(response, 200, getModel(this.#configuration, entry.principal, id), callId);
+        break;
+      }
+      default:
+        this.#guard(request, route, path);
+        this.#relay(request, response, path, query, callId);
+    }
+  }
+
+  /**
+   * What this instance has switched off is refused here, after authentication, so that a worker needs no control process to
+   * say no. Returns whether the route is an LLM route (which is served here and never relayed).
+   */
+  #guard(request: IncomingMessage, route: Route, path: string): boolean {
+    const isLlm = route.class === 'llm' || route.class === 'pass_through' || route.class === 'info';
+    if (isLlm || decide(route, this.#context.flags) !== 'allowed') this.#identify(request, route, path);
+    return isLlm;
+  }
+
+  #identify(request: IncomingMessage, route: Route, path: string): Identity {
+    const identity = this.#context.authenticate(request.headers);
+    const decision = decide(route, this.#context.flags);
+    if (decision === 'disabled_management') throw new ClavigerError('management_routes_disabled');
+    if (decision === 'disabled_llm') throw new ClavigerError('llm_routes_disabled');
+    const { allowedRoutes } = identity.entry.principal;
+    if (!routeAllowedForKey(allowedRoutes, path)) {
+      throw new ClavigerError('route_not_allowed_for_key', { routes: listText(allowedRoutes), route: path });
+    }
+    return identity;
+  }
+
+  #health(
+    request: IncomingMessage,
+    response: ServerResponse,
+    path: string,
+    query: string,
+    route: Route,
+    callId: string | null,
+  ): void {
+    const { knowledge } = this.#context;
+    const method = request.method ?? 'GET';
+    if (method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS') {
+      if (methodStatus(route, method) === 'wrong_method') throw new ClavigerError('method_not_allowed');
+      this.#identify(request, route, path);
+      throw new ClavigerError('route_not_served', { route: path });
+    }
+    switch (path) {
+      case '/health/liveliness':
+      case '/health/liveness':
+        this.#json(response, 200, ALIVE, callId);
+        break;
+      case '/health/readiness': {
+        const { status, body } = readiness(knowledge, this.#context.isDraining());
+        this.#json(response, status, body, callId);
+        break;
+      }
+      case '/health': {
+        const { principal } = this.#identify(request, route, path).entry;
+        this.#json(response, 200, deploymentHealth(knowledge, principal, new URLSearchParams(query)), callId);
+        break;
+      }
+      default:
+        this.#identify(request, route, path);
+        throw new ClavigerError('route_not_served', { route: path });
+    }
+  }
+
+  async #metrics(
+    request: IncomingMessage,
+    response: ServerResponse,
+    route: Route,
+    callId: string | null,
+  ): Promise<void> {
+    try {
+      if (this.#configuration.general.requireAuthForMetrics) this.#identify(request, route, '/metrics');
+      if (request.method !== 'GET' && request.method !== 'HEAD') throw new ClavigerError('method_not_allowed');
+      const text = Buffer.from(await this.#options.metricsText());
+      if (response.destroyed) return;
+      response.writeHead(200, [
+        ...this.#answerHeaders(callId ?? this.#context.newId()),
+        'content-type',
+        'text/plain; version=0.0.4; charset=utf-8',
+        'content-length',
+        String(text.length),
+      ]);
+      response.end(text);
+    } catch (thrown) {
+      this.#fail(request, response, toClavigerError(thrown), callId);
+    }
+  }
+
+  #relay(request: IncomingMessage, response: ServerResponse, path: string, query: string, callId: string | null): void {
+    const { relay } = this.#options;
+    if (relay === null) throw new ClavigerError('no_control_process');
+    const id = callId ?? this.#context.newId();
+    relay.relay(request, response, this.#relayTarget(request, path, query, id), (error) =>
+      this.#fail(request, response, error, id),
+    );
+  }
+
+  #relayTarget(request: IncomingMessage, path: string, query: string, callId: string) {
+    const peer = plainAddress(request.socket.remoteAddress);
+    return {
+      path: query === '' ? path : `${path}?${query}`,
+      callId,
+      clientAddress: clientAddress(request, this.#context),
+      trusted: peer !== null && this.#context.trustsProxy(peer),
+      isTls: (request.socket as TLSSocket).encrypted === true,
+    };
+  }
+
+  #json(response: ServerResponse, status: number, body: unknown, callId: string | null): void {
+    const bytes = Buffer.from(JSON.stringify(body));
+    response.writeHead(status, [
+      ...this.#answerHeaders(callId ?? this.#context.newId()),
+      'content-type',
+      'application/json',
+      'content-length',
+      String(bytes.length),
+    ]);
+    response.end(bytes);
+  }
+
+  #fail(request: IncomingMessage, response: ServerResponse, error: ClavigerError, callId: string | null): void {
+    const id = callId ?? this.#context.newId();
+    if (error.log === 'error')
+      this.#context.log.error({ callId: id, code: error.code, cause: error.cause }, error.message);
+    writeError(response, error, this.#answerHeaders(id), {
+      includeCallId: this.#configuration.general.includeCallIdInErrorBody ? id : null,
+    });
+    request.resume();
+  }
+
+  #answerHeaders(callId: string): string[] {
+    const { staticHeaders, knowledge } = this.#context;
+    return ['x-litellm-call-id', callId, ...staticHeaders, 'x-claviger-rev', String(knowledge.position?.rev ?? 0)];
+  }
+
+  get #configuration() {
+    return this.#context.knowledge.configuration;
+  }
+}
+
+function modelIdIn(path: string): string | null {
+  const match = /^(?:\/v1)?\/models\/(.+)$/.exec(path);
+  if (match?.[1] === undefined) return null;
+  try {
+    return decodeURIComponent(match[1]);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,579 @@
+import type { Deployment } from '../../domain/deployment.ts';
+import { ClavigerError, errorBody, toClavigerError } from '../../domain/error-catalogue.ts';
+import { invalidProviderAnswer, mapProviderError, mapUpstreamFailure } from '../../domain/map-provider-error.ts';
+import { dollarsFromNano, type Nano, ZERO_NANO } from '../../domain/money.ts';
+import { parseUsage } from '../../domain/parse-usage.ts';
+import { priceUsage } from '../../domain/price-usage.ts';
+import { NO_USAGE, type TokenUsage, type UsageStatus } from '../../domain/usage.ts';
+import type { JsonObject } from '../../domain/virtual-key.ts';
+import type { Exchange } from '../exchange.ts';
+import { BYTES_PER_TOKEN, estimateCost, estimatePromptTokens } from '../metering/estimate-cost.ts';
+import type { UsageWaiter } from '../metering/usage-sink.ts';
+import { parseAnswer } from '../providers/openai-compatible/answer.ts';
+import { type AnswerHead, answerHead } from '../providers/openai-compatible/answer-head.ts';
+import { chunksFromAnswer } from '../providers/openai-compatible/chunks-from-answer.ts';
+import { buildUpstreamRequest } from '../providers/openai-compatible/request.ts';
+import type { UpstreamError, UpstreamHandler } from '../providers/upstream.ts';
+import { StreamTap } from '../streaming/stream-tap.ts';
+import { intentOf } from './intent.ts';
+
+/** Bytes of a provider's error answer that are read; the rest of the answer is cut off. */
+const ERROR_BODY_BYTES_MAX = 64 * 1024;
+/** Bytes kept of the end of an answer that was too large to hold: OpenAI-compatible servers put `usage` last. */
+const TAIL_BYTES = 64 * 1024;
+
+type Mode = 'waiting' | 'error' | 'held' | 'large' | 'stream' | 'over';
+/** What happens once the SETTLE frame is written. */
+type AfterSettle = 'answer' | 'end-stream' | 'cut-stream' | 'next-or-fail' | 'nothing';
+
+/**
+ * One attempt at one deployment: INTENT, dispatch, answer, SETTLE, last byte. Settled exactly once on end, abort or failure.
+ * A failure before anything was sent to the client goes back to the exchange, which may try another deployment.
+ */
+export class Attempt implements UsageWaiter, UpstreamHandler {
+  readonly #exchange: Exchange;
+  readonly #deployment: Deployment;
+  readonly #requestId: string;
+  #mode: Mode = 'waiting';
+  #afterSettle: AfterSettle = 'nothing';
+  #abort: (() => void) | null = null;
+  #resume: (() => void) | null = null;
+  #head: AnswerHead | null = null;
+  #chunks: Buffer[] = [];
+  #length = 0;
+  #tap: StreamTap | null = null;
+  #error: ClavigerError | null = null;
+  #usage: TokenUsage = NO_USAGE;
+  #costNano: Nano = ZERO_NANO;
+  #settled = false;
+  #providerId: string | null = null;
+  #answeredModel: string | null = null;
+  #dispatchedMonotonicMs = 0;
+  #firstTokenMonotonicMs: number | null = null;
+  #apiMs = 0;
+
+  constructor(exchange: Exchange, deployment: Deployment, ordinal: number) {
+    this.#exchange = exchange;
+    this.#deployment = deployment;
+    // The first attempt of a call that the client gave no id has the call id as its key. An id of the client's is never a key:
+    // it may come twice.
+    this.#requestId = ordinal === 1 && exchange.callIdIsOurs ? exchange.callId : exchange.context.newId();
+  }
+
+  start(): void {
+    const { context } = this.#exchange;
+    const estimateNano = estimateCost(this.#exchange.body!, this.#deployment.pricing);
+    context.usage.intent(intentOf(this.#exchange, this.#deployment, this.#requestId, estimateNano), this);
+  }
+
+  onIntentWritten(): void {
+    const exchange = this.#exchange;
+    if (exchange.clientGone) {
+      this.#error = new ClavigerError('client_closed_request');
+      this.#finish('failure', 499, 'nothing');
+      return;
+    }
+    try {
+      const request = buildUpstreamRequest(exchange, this.#deployment);
+      this.#dispatchedMonotonicMs = exchange.context.clock.monotonicMs();
+      exchange.context.upstreamOf(this.#deployment).dispatch(request, this);
+    } catch (thrown) {
+      this.#fail(toClavigerError(thrown));
+    }
+  }
+
+  onIntentRefused(cause: Error): void {
+    this.#mode = 'over';
+    this.#settled = true;
+    this.#exchange.fail(new ClavigerError('usage_log_unavailable', {}, { cause }));
+  }
+
+  onStart(abort: () => void): void {
+    this.#abort = abort;
+  }
+
+  onHead(status: number, headers: readonly Buffer[] | readonly string[], resume: () => void): void {
+    if (this.#mode !== 'waiting') return;
+    const head = answerHead(status, headers);
+    this.#head = head;
+    this.#resume = resume;
+    if (status >= 300) this.#mode = 'error';
+    else if (this.#exchange.stream && head.isEventStream) {
+      this.#mode = 'stream';
+      this.#tap = new StreamTap();
+    } else this.#mode = 'held';
+  }
+
+  onData(chunk: Buffer): boolean {
+    switch (this.#mode) {
+      case 'stream':
+        return this.#relay(chunk);
+      case 'held':
+        this.#chunks.push(chunk);
+        this.#length += chunk.length;
+        return this.#length <= this.#exchange.context.responseHeldBytesMax ? true : this.#becomeLarge();
+      case 'large':
+        return this.#relayLarge(chunk);
+      case 'error':
+        if (this.#length < ERROR_BODY_BYTES_MAX) this.#chunks.push(chunk);
+        this.#length += chunk.length;
+        if (this.#length >= ERROR_BODY_BYTES_MAX) this.onEnd();
+        return true;
+      default:
+        return true;
+    }
+  }
+
+  onEnd(): void {
+    this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
+    switch (this.#mode) {
+      case 'error': {
+        const { status } = this.#head!;
+        const text = Buffer.concat(this.#chunks).toString('utf8', 0, ERROR_BODY_BYTES_MAX);
+        this.#fail(
+          mapProviderError(status >= 400 ? status : 502, text, this.#deployment.providerName, this.#secrets()),
+        );
+        if (this.#length >= ERROR_BODY_BYTES_MAX) this.#abort?.();
+        return;
+      }
+      case 'held':
+        this.#finishHeld();
+        return;
+      case 'large':
+        this.#finishLarge();
+        return;
+      case 'stream':
+        this.#finishStream();
+        return;
+      case 'waiting':
+        this.#fail(
+          mapUpstreamFailure(
+            'protocol',
+            this.#deployment.providerName,
+            'The provider ended the answer before it began.',
+          ),
+        );
+    }
+  }
+
+  onError(error: UpstreamError): void {
+    if (this.#mode === 'over') return;
+    this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
+    const kind = error.kind === 'aborted' ? 'reset' : error.kind;
+    const text = FAILURE_TEXT[kind];
+    const failure = mapUpstreamFailure(kind, this.#deployment.providerName, text, this.#secrets(), error);
+    if (this.#tap !== null && this.#exchange.response.headersSent) this.#cutStream(failure);
+    else if (this.#mode === 'large') this.#breakLarge(failure);
+    else this.#fail(failure);
+  }
+
+  /** The client left: the provider is told at once, and what it will bill is settled as well as it can be known. */
+  onClientGone(): void {
+    if (this.#mode === 'over') return;
+    const dispatched = this.#dispatchedMonotonicMs > 0;
+    if (!dispatched && this.#abort === null) return; // onIntentWritten follows, and sees that the client is gone
+    this.#mode = 'over';
+    this.#abort?.();
+    this.#estimateDelivered();
+    this.#error = new ClavigerError('client_closed_request');
+    this.#settle('failure', 499, 'nothing');
+  }
+
+  /** The SETTLE frame is in the file: the last byte may go out. */
+  onSettled(): void {
+    const exchange = this.#exchange;
+    switch (this.#afterSettle) {
+      case 'answer':
+        this.#sendAnswer();
+        break;
+      case 'end-stream':
+        this.#endStream();
+        break;
+      case 'cut-stream':
+        if (!exchange.response.destroyed) exchange.response.end(errorFrame(this.#error!));
+        break;
+      case 'next-or-fail': {
+        const error = this.#error!;
+        if (error.retryable && exchange.hasNextAttempt) {
+          exchange.tryNext();
+          return;
+        }
+        exchange.fail(error);
+        return;
+      }
+      case 'nothing':
+        break;
+    }
+    this.#report();
+  }
+
+  // -- JSON answers ---------------------------------------------------------------------------------------------------------
+
+  #finishHeld(): void {
+    const body = this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks, this.#length);
+    const answer = parseAnswer(body);
+    if (answer === null) {
+      this.#fail(
+        invalidProviderAnswer(body.toString('utf8', 0, 2_000), this.#deployment.providerName, this.#secrets()),
+      );
+      return;
+    }
+    if (answer.hasError) {
+      this.#fail(
+        mapProviderError(
+          502,
+          body.toString('utf8', 0, ERROR_BODY_BYTES_MAX),
+          this.#deployment.providerName,
+          this.#secrets(),
+        ),
+      );
+      return;
+    }
+    this.#providerId = answer.id;
+    this.#answeredModel = answer.model;
+    this.#chunks = [body];
+    this.#firstTokenMonotonicMs = null;
+    this.#takeUsage(answer.usage, () => Math.ceil(answer.contentBytes / BYTES_PER_TOKEN));
+    this.#finish('success', 200, 'answer');
+  }
+
+  #sendAnswer(): void {
+    const { response, stream } = this.#exchange;
+    if (response.destroyed) return;
+    const body = this.#chunks[0]!;
+    const headers = this.#headers();
+    if (stream) {
+      // The client asked for a stream and the provider answered in one piece.
+      headers.push('content-type', 'text/event-stream; charset=utf-8', 'cache-control', 'no-cache');
+      response.writeHead(200, headers);
+      response.end(chunksFromAnswer(body, this.#exchange.wantsStreamUsage));
+      return;
+    }
+    headers.push('content-type', this.#head!.contentType, 'content-length', String(body.length));
+    this.#pushCost(headers);
+    response.writeHead(200, headers);
+    response.end(body);
+  }
+
+  #becomeLarge(): boolean {
+    const { response } = this.#exchange;
+    this.#mode = 'large';
+    this.#watchDrain();
+    response.writeHead(200, [...this.#headers(), 'content-type', this.#head!.contentType]);
+    // The newest chunk always waits for the one after it, so that SETTLE can come before the last byte.
+    const held = this.#chunks.pop()!;
+    let flowing = true;
+    for (const chunk of this.#chunks) flowing = response.write(chunk);
+    this.#chunks = [held];
+    return flowing;
+  }
+
+  #relayLarge(chunk: Buffer): boolean {
+    const tail = this.#chunks;
+    tail.push(chunk);
+    const flowing = this.#exchange.response.write(tail[tail.length - 2]!);
+    let kept = 0;
+    for (let index = tail.length - 1; index >= 0; index--) {
+      kept += tail[index]!.length;
+      if (kept >= TAIL_BYTES && index > 0) {
+        tail.splice(0, index);
+        break;
+      }
+    }
+    return flowing;
+  }
+
+  #finishLarge(): void {
+    const tail = Buffer.concat(this.#chunks).toString('latin1');
+    const usage = usageInTail(tail);
+    this.#takeUsage(usage, () => Math.ceil(this.#length / BYTES_PER_TOKEN));
+    this.#finish('success', 200, 'end-stream');
+  }
+
+  #breakLarge(failure: ClavigerError): void {
+    // Half of a JSON document can not be completed: the connection is ended so that the client sees the cut.
+    this.#error = failure;
+    this.#finish('failure', failure.status, 'nothing');
+    this.#exchange.response.destroy();
+  }
+
+  // -- Streams --------------------------------------------------------------------------------------------------------------
+
+  #relay(chunk: Buffer): boolean {
+    const tap = this.#tap!;
+    const forward = tap.push(chunk);
+    if (tap.overflowed) {
+      this.#abort?.();
+      this.onEnd();
+      return true;
+    }
+    const { response } = this.#exchange;
+    if (!response.headersSent) {
+      // The status waits for the first event, so that a failure before it is a real status and another deployment can try.
+      if (tap.error !== undefined) {
+        this.#failStreamEarly();
+        return true;
+      }
+      if (tap.events === 0) return true;
+      this.#firstTokenMonotonicMs = this.#exchange.context.clock.monotonicMs();
+      this.#watchDrain();
+      response.writeHead(200, [
+        ...this.#headers(),
+        'content-type',
+        'text/event-stream; charset=utf-8',
+        'cache-control',
+        'no-cache',
+      ]);
+    }
+    const flowing = forward === null ? !response.writableNeedDrain : response.write(forward);
+    if (tap.sawDone && this.#mode === 'stream') this.#finishStream();
+    return flowing;
+  }
+
+  /** `[DONE]` was seen, or the provider ended the stream. */
+  #finishStream(): void {
+    const tap = this.#tap!;
+    const { response } = this.#exchange;
+    const provider = this.#deployment.providerName;
+    this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
+    if (tap.error !== undefined) {
+      if (!response.headersSent) {
+        this.#failStreamEarly();
+        return;
+      }
+      this.#cutStream(mapProviderError(500, JSON.stringify({ error: tap.error }), provider, this.#secrets()), true);
+      return;
+    }
+    if (!tap.sawDone && !tap.sawFinishReason) {
+      const text = tap.overflowed
+        ? 'The provider sent an event that is larger than an event may be.'
+        : 'The provider ended the stream before it was complete.';
+      const failure = new ClavigerError('upstream_stream_cut', { provider, text });
+      if (response.headersSent) this.#cutStream(failure);
+      else this.#fail(mapUpstreamFailure('reset', provider, text));
+      return;
+    }
+    if (!response.headersSent) {
+      response.writeHead(200, [
+        ...this.#headers(),
+        'content-type',
+        'text/event-stream; charset=utf-8',
+        'cache-control',
+        'no-cache',
+      ]);
+    }
+    this.#providerId = tap.providerId;
+    this.#answeredModel = tap.answeredModel;
+    this.#takeUsage(tap.usage, () => tap.estimateCompletionTokens(BYTES_PER_TOKEN));
+    this.#finish('success', 200, 'end-stream');
+  }
+
+  #failStreamEarly(): void {
+    const text = JSON.stringify({ error: this.#tap!.error });
+    this.#fail(mapProviderError(statusInError(this.#tap!.error), text, this.#deployment.providerName, this.#secrets()));
+    this.#abort?.();
+  }
+
+  /** The client has part of the stream: it gets one last event that says why it ends, and no `[DONE]`. */
+  #cutStream(error: ClavigerError, clientHasError = false): void {
+    this.#error = error;
+    this.#providerId = this.#tap!.providerId;
+    this.#answeredModel = this.#tap!.answeredModel;
+    this.#estimateDelivered();
+    this.#finish('failure', error.status, clientHasError ? 'end-stream' : 'cut-stream');
+  }
+
+  #endStream(): void {
+    const { response, wantsStreamUsage, context } = this.#exchange;
+    if (response.destroyed) return;
+    const tap = this.#tap;
+    if (tap === null) {
+      response.end(this.#chunks[this.#chunks.length - 1]);
+      return;
+    }
+    if (this.#error !== null) {
+      response.end();
+      return;
+    }
+    let tail = '';
+    if (wantsStreamUsage && tap.usageEvent !== null) {
+      const event = context.knowledge.configuration.general.includeCostInStreamingUsage
+        ? {
+            ...tap.usageEvent,
+            usage: { ...(tap.usageEvent['usage'] as JsonObject), cost: dollarsFromNano(this.#costNano) },
+          }
+        : tap.usageEvent;
+      tail = `data: ${JSON.stringify(event)}\n\n`;
+    }
+    const rest = tap.rest();
+    if (rest !== null) response.write(rest);
+    response.end(`${tail}data: [DONE]\n\n`);
+  }
+
+  // -- Both -----------------------------------------------------------------------------------------------------------------
+
+  #watchDrain(): void {
+    this.#exchange.response.on('drain', () => this.#resume?.());
+  }
+
+  #takeUsage(reported: JsonObject | null, estimateCompletion: () => number): void {
+    const parsed = reported === null ? null : parseUsage(reported);
+    this.#usage = parsed ?? this.#estimatedUsage(estimateCompletion());
+    this.#estimated = parsed === null;
+    this.#price();
+  }
+
+  #estimated = false;
+
+  #estimateDelivered(): void {
+    const tap = this.#tap;
+    const reported = tap?.usage == null ? null : parseUsage(tap.usage);
+    this.#usage = reported ?? this.#estimatedUsage(tap?.estimateCompletionTokens(BYTES_PER_TOKEN) ?? 0);
+    this.#estimated = reported === null;
+    this.#price();
+  }
+
+  #estimatedUsage(completionTokens: number): TokenUsage {
+    const promptTokens = estimatePromptTokens(this.#exchange.body!);
+    const completion = this.#exchange.endpoint.kind === 'embeddings' ? 0 : completionTokens;
+    return { ...NO_USAGE, promptTokens, completionTokens: completion, totalTokens: promptTokens + completion };
+  }
+
+  #price(): void {
+    const { pricing } = this.#deployment;
+    this.#costNano = pricing === null ? ZERO_NANO : priceUsage(this.#usage, pricing).costNano;
+  }
+
+  #fail(error: ClavigerError): void {
+    this.#error = error;
+    this.#finish('failure', error.status, 'next-or-fail');
+  }
+
+  #finish(status: UsageStatus, httpStatus: number, after: AfterSettle): void {
+    if (this.#mode === 'over') return;
+    this.#mode = 'over';
+    this.#settle(status, httpStatus, after);
+  }
+
+  #settle(status: UsageStatus, httpStatus: number, after: AfterSettle): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#afterSettle = after;
+    const { context, identity, startedMonotonicMs, startedAtMs } = this.#exchange;
+    identity!.entry.spendNano += BigInt(this.#costNano);
+    if (status === 'failure' && this.#error !== null) {
+      context.metrics.attemptFailed(this.#exchange.model!.requested, this.#deployment, httpStatus, this.#error.code);
+    }
+    const firstToken = this.#firstTokenMonotonicMs;
+    context.usage.settle(
+      {
+        requestId: this.#requestId,
+        status,
+        httpStatus,
+        errorCode: this.#error?.code ?? null,
+        providerId: this.#providerId ?? this.#tap?.providerId ?? null,
+        answeredModel: this.#answeredModel ?? this.#tap?.answeredModel ?? null,
+        usage: this.#usage,
+        estimated: this.#estimated,
+        costNano: this.#costNano,
+        firstTokenAtMs: firstToken === null ? null : startedAtMs + Math.round(firstToken - startedMonotonicMs),
+        endedAtMs: context.clock.nowMs(),
+      },
+      this,
+    );
+  }
+
+  /** Metrics and access log of a request that this attempt ended. */
+  #report(): void {
+    const exchange = this.#exchange;
+    const error = this.#error;
+    if (error === null) {
+      exchange.context.metrics.succeeded(
+        exchange.identity!.entry,
+        exchange.model!.requested,
+        this.#deployment,
+        exchange.route,
+        {
+          usage: this.#usage,
+          costNano: this.#costNano,
+          totalMs: exchange.context.clock.monotonicMs() - exchange.startedMonotonicMs,
+          apiMs: this.#apiMs,
+          firstTokenMs:
+            this.#firstTokenMonotonicMs === null ? null : this.#firstTokenMonotonicMs - this.#dispatchedMonotonicMs,
+        },
+      );
+    }
+    exchange.finish(error?.status ?? 200, error?.code ?? null, this.#usage, this.#costNano, this.#deployment);
+  }
+
+  #headers(): string[] {
+    const exchange = this.#exchange;
+    const headers = exchange.headers();
+    const now = exchange.context.clock.monotonicMs();
+    // Of a stream, what was added before the first event; of an answer, all that was added.
+    const apiMs = this.#apiMs > 0 ? this.#apiMs : now - this.#dispatchedMonotonicMs;
+    const overheadMs = Math.max(0, now - exchange.startedMonotonicMs - apiMs);
+    headers.push(
+      'x-litellm-model-id',
+      this.#deployment.id,
+      'x-litellm-model-group',
+      exchange.model!.headerName,
+      'x-litellm-model-api-base',
+      this.#deployment.apiBase,
+      'x-litellm-overhead-duration-ms',
+      overheadMs.toFixed(3),
+    );
+    for (const entry of this.#head!.providerHeaders) headers.push(entry);
+    return headers;
+  }
+
+  #pushCost(headers: string[]): void {
+    const { entry, isMaster } = this.#exchange.identity!;
+    headers.push('x-litellm-response-cost', String(dollarsFromNano(this.#costNano)));
+    if (!isMaster) headers.push('x-litellm-key-spend', String(dollarsFromNano(entry.spendNano)));
+  }
+
+  #secrets(): readonly string[] {
+    return this.#deployment.apiKey === null ? [] : [this.#deployment.apiKey];
+  }
+}
+
+/** What a client is told about a failure below HTTP; addresses and system texts stay in the log. */
+const FAILURE_TEXT = {
+  connect: 'The provider can not be reached.',
+  timeout: 'The provider did not answer in time.',
+  reset: 'The provider closed the connection before the answer was complete.',
+  protocol: 'The provider sent something that is not a valid HTTP answer.',
+  tls: 'No trusted TLS connection to the provider could be made.',
+} as const;
+
+function errorFrame(error: ClavigerError): string {
+  return `data: ${JSON.stringify(errorBody(error))}\n\n`;
+}
+
+function statusInError(error: unknown): number {
+  if (typeof error !== 'object' || error === null) return 500;
+  const { code, status } = error as { code?: unknown; status?: unknown };
+  const number = Number(code ?? status);
+  return number >= 400 && number <= 599 ? number : 500;
+}
+
+/** The last `usage` object in the end of a JSON text; null when there is none that parses. */
+function usageInTail(tail: string): JsonObject | null {
+  const at = tail.lastIndexOf('"usage"');
+  const open = at < 0 ? -1 : tail.indexOf('{', at);
+  if (open < 0) return null;
+  let depth = 0;
+  for (let index = open; index < tail.length; index++) {
+    const code = tail.charCodeAt(index);
+    if (code === 0x7b) depth++;
+    else if (code === 0x7d && --depth === 0) {
+      try {
+        return JSON.parse(tail.slice(open, index + 1)) as JsonObject;
+      } catch {
+        return null;
+      }
+    }
+  }
+  return null;
+}

@@ -1,0 +1,77 @@
+import type { Deployment } from '../../domain/deployment.ts';
+import type { Nano } from '../../domain/money.ts';
+import type { CallType, UsageIntent } from '../../domain/usage.ts';
+import type { JsonValue } from '../../domain/virtual-key.ts';
+import type { Exchange } from '../exchange.ts';
+import { clientAddress } from '../http/client-address.ts';
+
+const CALL_TYPES: Readonly<Record<'chat' | 'completions' | 'embeddings', CallType>> = {
+  chat: 'acompletion',
+  completions: 'atext_completion',
+  embeddings: 'aembedding',
+};
+
+/** Tags of one request. More are dropped: a row is not a place for a list of any length. */
+const TAGS_MAX = 50;
+const TEXT_CHARS_MAX = 256;
+
+/** What is known of a call before it is dispatched. */
+export function intentOf(
+  exchange: Exchange,
+  deployment: Deployment,
+  requestId: string,
+  estimateNano: Nano,
+): UsageIntent {
+  const { principal } = exchange.identity!.entry;
+  const { headers } = exchange.request;
+  const read = exchange.body!.read;
+  return {
+    requestId,
+    callId: exchange.callId,
+    token: principal.token,
+    keyAlias: principal.keyAlias,
+    userId: principal.userId,
+    teamId: principal.teamId,
+    organizationId: principal.organizationId,
+    endUser: text(read['user']) ?? text(headers['x-litellm-end-user-id']) ?? text(headers['x-litellm-customer-id']),
+    sessionId:
+      text(headers['x-litellm-session-id']) ??
+      text(read['litellm_session_id']) ??
+      text(headers['x-litellm-trace-id']) ??
+      text(read['litellm_trace_id']),
+    callType: CALL_TYPES[exchange.endpoint.kind],
+    route: exchange.route,
+    modelGroup: exchange.model!.requested,
+    model: deployment.litellmModel,
+    modelId: deployment.id,
+    provider: deployment.provider,
+    apiBase: deployment.apiBase,
+    stream: exchange.stream,
+    tags: tagsOf(principal.tags, read['tags'], read['metadata'], headers['x-litellm-tags']),
+    clientIp: clientAddress(exchange.request, exchange.context),
+    startedAtMs: exchange.startedAtMs,
+    estimateNano,
+  };
+}
+
+function tagsOf(
+  ofKey: readonly string[],
+  inBody: JsonValue | undefined,
+  metadata: JsonValue | undefined,
+  header: string | string[] | undefined,
+): readonly string[] {
+  const inMetadata =
+    typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) ? metadata['tags'] : undefined;
+  if (inBody === undefined && inMetadata === undefined && header === undefined) return ofKey;
+  const tags = new Set(ofKey);
+  for (const list of [inBody, inMetadata]) {
+    if (Array.isArray(list))
+      for (const tag of list) if (typeof tag === 'string') tags.add(tag.slice(0, TEXT_CHARS_MAX));
+  }
+  if (typeof header === 'string') for (const tag of header.split(',')) if (tag.trim() !== '') tags.add(tag.trim());
+  return [...tags].slice(0, TAGS_MAX);
+}
+
+function text(value: JsonValue | string[] | undefined): string | null {
+  return typeof value === 'string' && value !== '' ? value.slice(0, TEXT_CHARS_MAX) : null;
+}

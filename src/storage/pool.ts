@@ -1,0 +1,91 @@
+import { Kysely, PostgresDialect, type PostgresPoolClient } from 'kysely';
+import pg from 'pg';
+import type { Log } from '../observe/log.ts';
+import { databaseAddress, hasNoTls } from './connection.ts';
+import { type Database, type PoolUsage, type Tx, translateDatabaseError } from './db.ts';
+import type { Tables } from './tables.ts';
+
+export interface PoolOptions {
+  readonly url: string;
+  /** Connections of this process at most; further transactions wait, and fail as "database away" after `CONNECT_TIMEOUT_MS`. */
+  readonly connectionsMax: number;
+  readonly log: Log;
+}
+
+/** A statement that takes longer is ended by PostgreSQL and answered with 503. */
+export const STATEMENT_TIMEOUT_MS = 10_000;
+/** A management write waits this long for a row that another one holds. */
+export const LOCK_TIMEOUT_MS = 2_000;
+/** A transaction whose process hangs between two statements is ended, so that it does not hold its locks. */
+export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
+
+/** Opens no connection yet: the first transaction does, and each one tries again while the database is away. */
+export function createDatabase({ url, connectionsMax, log }: PoolOptions): Database {
+  const address = databaseAddress(url);
+  const pool = new pg.Pool({ ...address.config, max: connectionsMax, idleTimeoutMillis: 30_000 });
+  pool.on('error', (error) =>
+    log.warn({ err: error, database: address.description }, 'an idle database connection was lost'),
+  );
+  // Without a listener, losing a connection that is in use would end the process; the running statement reports it.
+  pool.on('connect', (client) => client.on('error', () => undefined));
+
+  async function connect(): Promise<pg.PoolClient> {
+    try {
+      return await pool.connect();
+    } catch (error) {
+      if (!(address.tlsOptional && hasNoTls(error))) throw translateDatabaseError(error, 'connect');
+      pool.options.ssl = false;
+      return pool.connect().catch((second: unknown) => {
+        throw translateDatabaseError(second, 'connect');
+      });
+    }
+  }
+
+  async function transact<T>(begin: string, run: (tx: Tx) => Promise<T>): Promise<T> {
+    const client = await connect();
+    let during: 'run' | 'commit' = 'run';
+    let broken = false;
+    try {
+      await client.query(begin);
+      const result = await run(kyselyOn(client));
+      during = 'commit';
+      const { command } = await client.query('commit');
+      // PostgreSQL answers ROLLBACK when a statement failed and its error was swallowed.
+      if (command !== 'COMMIT') throw new Error('a transaction with a failed statement was committed');
+      return result;
+    } catch (error) {
+      broken = await client.query('rollback').then(
+        () => false,
+        () => true,
+      );
+      throw translateDatabaseError(error, during);
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  return {
+    read: (run) => transact(BEGIN_READ, run),
+    snapshot: (run) => transact(BEGIN_SNAPSHOT, run),
+    write: (run) => transact(BEGIN_WRITE, run),
+    usage: (): PoolUsage => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
+    close: () => pool.end(),
+  };
+}
+
+// One round trip: several statements without parameters go in one message.
+const LIMITS = `set local statement_timeout = ${STATEMENT_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_TIMEOUT_MS}`;
+const BEGIN_READ = `begin read only; ${LIMITS}`;
+const BEGIN_SNAPSHOT = `begin isolation level repeatable read read only; ${LIMITS}`;
+const BEGIN_WRITE = `begin read write; ${LIMITS}; set local lock_timeout = ${LOCK_TIMEOUT_MS}`;
+
+/** The query builder on one connection. Acquiring and releasing are ours, so that begin and commit are on the same one. */
+function kyselyOn(client: pg.PoolClient): Kysely<Tables> {
+  const single: PostgresPoolClient = {
+    query: client.query.bind(client) as PostgresPoolClient['query'],
+    release: () => undefined,
+  };
+  return new Kysely<Tables>({
+    dialect: new PostgresDialect({ pool: { connect: () => Promise.resolve(single), end: () => Promise.resolve() } }),
+  });
+}
