@@ -10,7 +10,10 @@ import type { ControlMetrics } from './metrics.ts';
 
 /** What the handlers of the control plane work with; built once, in the composition root of the process. */
 export interface ControlContext {
-  readonly settings: Pick<Settings, 'masterKey' | 'sealingKey' | 'serverRootPath' | 'flags' | 'bodyBytesMax'>;
+  readonly settings: Pick<
+    Settings,
+    'numWorkers' | 'masterKey' | 'sealingKey' | 'serverRootPath' | 'flags' | 'bodyBytesMax'
+  >;
   /** The file of this instance as last loaded; changes with a reload. */
   readonly config: () => ConfigSource;
   readonly db: Database;

@@ -9,17 +9,18 @@ import type { Identity } from './auth/authenticate.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { guardBody } from './http/guard-body.ts';
 import { type LlmBody, parseLlmBody } from './http/llm-body.ts';
-import { type BodyReader, readBody } from './http/read-body.ts';
-import { writeError } from './http/write-error.ts';
+import { type BodyReader, readBody, waitsForContinue } from './http/read-body.ts';
+import { endsConnection, writeError } from './http/write-error.ts';
 import { Attempt } from './routing/attempt.ts';
 import { type ResolvedModel, resolveModel } from './routing/resolve-model.ts';
+import type { OpenRequest } from './server.ts';
 
 /**
  * One LLM request from socket to usage row; one object per request. The order is that of the pipeline:
  * authenticate, instance switches, allowed routes, read body once, guard, resolve and authorise the model, plan the attempts,
  * then one `Attempt` after another until one answers. The first answer or error wins; after it nothing is sent.
  */
-export class Exchange implements BodyReader {
+export class Exchange implements BodyReader, OpenRequest {
   readonly context: GatewayContext;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -107,6 +108,10 @@ export class Exchange implements BodyReader {
     }
   }
 
+  onBodyWanted(): void {
+    if (waitsForContinue(this.request)) this.response.writeContinue();
+  }
+
   onBodyError(error: ClavigerError): void {
     this.fail(error);
   }
@@ -130,13 +135,12 @@ export class Exchange implements BodyReader {
   fail(error: ClavigerError): void {
     if (this.#finished) return;
     const { context, response } = this;
-    const close = error.code === 'body_too_large' || context.isDraining();
+    const close = endsConnection(error) || context.isDraining();
     writeError(response, error, this.headers(), {
       includeCallId: context.knowledge.configuration.general.includeCallIdInErrorBody ? this.callId : null,
       close,
     });
-    // The rest of a body that is too large is not read: the client is told and the connection ends.
-    if (error.code === 'body_too_large') response.once('finish', () => this.request.destroy());
+    if (endsConnection(error)) response.once('finish', () => this.request.destroy());
     if (error.log === 'error') {
       context.log.error(
         { callId: this.callId, code: error.code, cause: error.cause, route: this.route },

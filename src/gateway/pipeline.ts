@@ -13,7 +13,9 @@ import type { GatewayContext } from './gateway-context.ts';
 import { clientCallId } from './http/call-id.ts';
 import { clientAddress, plainAddress } from './http/client-address.ts';
 import { type CorsSettings, corsHeaders, preflightHeaders } from './http/cors.ts';
-import { writeError } from './http/write-error.ts';
+import { waitsForContinue } from './http/read-body.ts';
+import { endsConnection, writeError } from './http/write-error.ts';
+import type { OpenRequest } from './server.ts';
 
 export interface PipelineOptions {
   readonly cors: CorsSettings;
@@ -37,9 +39,11 @@ export class Pipeline {
   }
 
   /** One request. Never throws and never leaves a request without an answer. */
-  handle(request: IncomingMessage, response: ServerResponse): void {
+  handle(request: IncomingMessage, response: ServerResponse): OpenRequest {
     const callId = clientCallId(request.headers);
     try {
+      if (request.headers.host === undefined && request.httpVersion === '1.1')
+        throw new ClavigerError('malformed_http');
       const cors = corsHeaders(request, this.#options.cors);
       if (cors.length > 0)
         for (let index = 0; index < cors.length; index += 2) response.setHeader(cors[index]!, cors[index + 1]!);
@@ -54,14 +58,16 @@ export class Pipeline {
       if (request.method === 'POST') {
         const endpoint = llmEndpoint(path);
         if (endpoint !== null) {
-          new Exchange(this.#context, request, response, endpoint, classify(path), path, callId).start();
-          return;
+          const exchange = new Exchange(this.#context, request, response, endpoint, classify(path), path, callId);
+          exchange.start();
+          return exchange;
         }
       }
       this.#handleOther(request, response, path, query, callId);
     } catch (thrown) {
       this.#fail(request, response, toClavigerError(thrown), callId);
     }
+    return { request, response, fail: (error) => this.#fail(request, response, error, callId) };
   }
 
   /** A request to speak another protocol (WebSocket). Only the control process has such routes. */
@@ -237,6 +243,7 @@ export class Pipeline {
     const { relay } = this.#options;
     if (relay === null) throw new ClavigerError('no_control_process');
     const id = callId ?? this.#context.newId();
+    if (waitsForContinue(request)) response.writeContinue();
     relay.relay(request, response, this.#relayTarget(request, path, query, id), (error) =>
       this.#fail(request, response, error, id),
     );
@@ -271,6 +278,7 @@ export class Pipeline {
       this.#context.log.error({ callId: id, code: error.code, cause: error.cause }, error.message);
     writeError(response, error, this.#answerHeaders(id), {
       includeCallId: this.#configuration.general.includeCallIdInErrorBody ? id : null,
+      close: endsConnection(error),
     });
     request.resume();
   }

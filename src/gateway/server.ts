@@ -1,5 +1,5 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
-import { createServer, type Server, type ServerOptions } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import { ClavigerError } from '../domain/error-catalogue.ts';
@@ -55,18 +55,35 @@ export function createGatewayServer(
     connectionsCheckingInterval: Math.min(1_000, limits.headersTimeoutMs),
     noDelay: true,
     insecureHTTPParser: false,
+    // Node would answer without our envelope; the pipeline asks for the header itself.
+    requireHostHeader: false,
   };
   const server: Server | TlsServer =
     tls === null ? createServer(options) : createTlsServer({ ...options, ...readPair(tls) });
-  server.on('request', (request, response) => pipeline.handle(request, response));
+  const newest = new WeakMap<Socket, OpenRequest>();
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = request;
+    const before = newest.get(socket);
+    if (before !== undefined && !before.response.writableFinished) tellWhenGone(socket, response);
+    newest.set(socket, pipeline.handle(request, response));
+  };
+  server.on('request', onRequest);
+  // With a listener, Node leaves it to us to say `100 Continue`: not to a stranger, and not for a body that is refused anyway.
+  server.on('checkContinue', onRequest);
+  // Other expectations are none of ours; Node would answer 417 without our envelope.
+  server.on('checkExpectation', onRequest);
   server.on('upgrade', (request, socket, head) => pipeline.handleUpgrade(request, socket as Socket, head));
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
-    // A parser error after an answer has begun can not be answered any more.
-    if (!socket.writable || socket.bytesWritten > 0 || error.code === 'ECONNRESET') {
+    if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();
       return;
     }
-    socket.end(pipeline.rawError(clientErrorFrom(error.code, limits), null));
+    const refusal = clientErrorFrom(error.code, limits);
+    const open = newest.get(socket);
+    // The connection ended in the middle of a body: the client has left.
+    if (error.code === 'HPE_INVALID_EOF_STATE' && open?.request.complete === false) socket.destroy();
+    else if (open === undefined) socket.end(pipeline.rawError(refusal, null));
+    else refuseRest(socket, open, refusal, pipeline);
   });
   if (tls !== null) watchPair(tls, server as TlsServer, log);
 
@@ -84,6 +101,47 @@ export function createGatewayServer(
       server.closeAllConnections();
     },
   };
+}
+
+/** A request that was handed to the pipeline; of each connection the newest is remembered. */
+export interface OpenRequest {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Answers with this error if nothing was answered yet, and ends the connection. */
+  fail(error: ClavigerError): void;
+}
+
+/**
+ * What comes next on a connection can not be read. When that is the rest of the newest request, the error is its answer. When
+ * that request was complete it still gets the answer that it deserves, and then the connection ends: an error put in between
+ * would be taken for that answer.
+ */
+function refuseRest(socket: Socket, open: OpenRequest, refusal: ClavigerError, pipeline: Pipeline): void {
+  const { request, response } = open;
+  if (!request.complete) {
+    if (response.headersSent) socket.destroy();
+    else open.fail(refusal);
+  } else if (response.writableFinished) {
+    socket.end(pipeline.rawError(refusal, null));
+  } else if (response.shouldKeepAlive) {
+    response.shouldKeepAlive = false;
+    response.once('finish', () => socket.destroySoon());
+  }
+}
+
+/**
+ * Of several pipelined answers, Node tells only the one whose turn it is that the connection is gone. Those behind it have to
+ * be told as well, or their providers would go on working.
+ */
+function tellWhenGone(socket: Socket, response: ServerResponse): void {
+  const onClose = (): void => {
+    if (response.writableFinished) return;
+    response.destroy();
+    response.emit('close');
+  };
+  socket.setMaxListeners(0);
+  socket.once('close', onClose);
+  response.once('close', () => socket.off('close', onClose));
 }
 
 function clientErrorFrom(code: string | undefined, limits: ServerLimits): ClavigerError {

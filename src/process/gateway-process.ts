@@ -88,7 +88,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
 
   let draining = false;
   const fake = createFakeUpstream();
-  const network = new UpstreamClient(settings.outbound);
+  const network = new UpstreamClient(settings.outbound, clock);
   const relay = createRelay(paths.controlSocket);
   const accessLog = new AccessLog({ json: settings.log.json, write: (text) => process.stdout.write(text) });
   const gateway = createGateway({

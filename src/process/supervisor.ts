@@ -21,7 +21,7 @@ import { probePort } from './probe-port.ts';
 import { restartMetrics } from './restart-metrics.ts';
 import { handleSignals } from './signals.ts';
 import { SupervisedProcess } from './supervised-process.ts';
-import { closeUndelivered } from './undelivered-connections.ts';
+import { rescueUndelivered } from './undelivered-connections.ts';
 
 export interface SupervisorOptions {
   readonly settings: Settings;
@@ -164,7 +164,7 @@ class Supervisor {
       name: `gateway process ${slot}`,
       fork: () => {
         const { process: child } = cluster.fork(env);
-        closeUndelivered(child, () => this.#exitCode !== null);
+        rescueUndelivered(child, () => this.#othersListen(child.pid));
         return child;
       },
       // Only the control process talks to the database.
@@ -182,6 +182,11 @@ class Supervisor {
     });
     this.#gateways.set(slot, gateway);
     gateway.start();
+  }
+
+  #othersListen(pid: number | undefined): boolean {
+    if (this.#exitCode !== null) return false;
+    return [...this.#gateways.values()].some((gateway) => gateway.ready && gateway.pid !== pid);
   }
 
   #controlProcess(): SupervisedProcess {

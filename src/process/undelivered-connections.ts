@@ -2,14 +2,14 @@ import type { ChildProcess } from 'node:child_process';
 
 /**
  * Node's `cluster` passes a connection to a worker and waits for its answer. When the worker dies first, the connection stays
- * open in this process and belongs to nobody: the client would wait for ever. So what is under way is remembered here and
- * closed when the worker is gone; the client sees a reset connection and can try again. The same for a connection that a
- * worker gives back because it has stopped listening, when `isEnding` says that no other worker will take it.
+ * open in this process and belongs to nobody: the client would wait for ever. So what is under way is remembered here. When
+ * the worker is gone, another one gets it; when no other listens it is closed, and the client sees a reset connection and can
+ * try again. The same for a connection that a worker gives back because it has stopped listening.
  *
- * This reads the messages that `cluster` sends for itself. Should a version of Node change them, nothing is remembered, and
- * all is as without it; a test tells.
+ * This reads and answers messages that `cluster` has for itself. Should a version of Node change them, nothing is remembered,
+ * and all is as without it; a test tells.
  */
-export function closeUndelivered(worker: ChildProcess, isEnding: () => boolean): void {
+export function rescueUndelivered(worker: ChildProcess, othersListen: () => boolean): void {
   const underWay = new Map<number, Closable>();
   const send = worker.send.bind(worker) as (...args: unknown[]) => boolean;
   const spy = (...args: unknown[]): boolean => {
@@ -23,15 +23,19 @@ export function closeUndelivered(worker: ChildProcess, isEnding: () => boolean):
     if (ack === undefined) return;
     const handle = underWay.get(ack);
     underWay.delete(ack);
-    if (accepted === false && isEnding()) handle?.close();
+    if (accepted === false && !othersListen()) handle?.close();
   });
-  worker.once('exit', () => {
-    for (const handle of underWay.values()) handle.close();
-    underWay.clear();
+  // Not at `exit`, which may come before the last answers: what was accepted may have been read from.
+  worker.once('disconnect', () => {
+    // Each answer "not accepted" makes `cluster` look for another worker, and comes back to the listener above.
+    for (const ack of [...underWay.keys()]) {
+      worker.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false } satisfies ClusterMessage);
+    }
   });
 }
 
 interface ClusterMessage {
+  readonly cmd?: string;
   readonly act?: string;
   readonly seq?: number;
   readonly ack?: number;

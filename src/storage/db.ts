@@ -53,10 +53,11 @@ export function isDataError(error: unknown): boolean {
   return state !== null && (state.startsWith('22') || state.startsWith('23') || state.startsWith('54'));
 }
 
+/** Every SQLSTATE has a digit; `EPIPE`, which has five letters too, has none. */
 export function sqlState(error: unknown): string | null {
   if (!(error instanceof Error)) return null;
   const code = (error as { code?: unknown }).code;
-  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : null;
+  return typeof code === 'string' && /^(?=.*\d)[0-9A-Z]{5}$/.test(code) ? code : null;
 }
 
 /** What a failed statement means for the caller; other errors stay as they are. */

@@ -47,8 +47,18 @@ describe('a request without a usable key', () => {
   );
 
   it.each([
-    ['not a virtual key', 'hello-there-this-is-no-key', 'not_a_virtual_key', /Received=hell\*\*\*\*-key, expected to start with 'sk-'/],
-    ['an unknown key', 'sk-nobody-0123456789', 'unknown_key', /Received API Key = sk-\.\.\.6789, Key Hash \(Token\) = [0-9a-f]{64}/],
+    [
+      'not a virtual key',
+      'hello-there-this-is-no-key',
+      'not_a_virtual_key',
+      /Received=hell\*\*\*\*-key, expected to start with 'sk-'/,
+    ],
+    [
+      'an unknown key',
+      'sk-nobody-0123456789',
+      'unknown_key',
+      /Received API Key = sk-\.\.\.6789, Key Hash \(Token\) = [0-9a-f]{64}/,
+    ],
     ['a key of the right form with a wrong check', NOISE, 'unknown_key', undefined],
     ['a deleted key', DELETED, 'deleted_key', undefined],
     ['a blocked key', BLOCKED, 'blocked_key', undefined],
@@ -94,7 +104,11 @@ describe('a request without a usable key', () => {
   it('does no harm: a good key and the master key are served, and nothing of the refused was metered', async () => {
     for (const key of [KEY, MASTER_KEY, ONE_MODEL]) expect((await gateway.call(CHAT, { key })).status).toBe(200);
     const settled = await gateway.settled(3);
-    expect(settled.map(({ token }) => token)).toEqual([keyDigest(KEY), 'litellm_proxy_master_key', keyDigest(ONE_MODEL)]);
+    expect(settled.map(({ token }) => token)).toEqual([
+      keyDigest(KEY),
+      'litellm_proxy_master_key',
+      keyDigest(ONE_MODEL),
+    ]);
   });
 });
 

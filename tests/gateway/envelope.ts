@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type ErrorCode, ERROR_CATALOGUE } from '../../src/domain/error-catalogue.ts';
+import { ERROR_CATALOGUE, type ErrorCode } from '../../src/domain/error-catalogue.ts';
 import type { Answer } from '../support/gateway-harness.ts';
 import type { RawAnswer } from '../support/http-raw.ts';
 

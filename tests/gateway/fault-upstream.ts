@@ -95,12 +95,22 @@ export function chunk(content: string, finish: string | null = null): string {
   return sse({ id: ID, object: 'chat.completion.chunk', created: 1_760_000_000, model: 'up-model', choices });
 }
 
-export const USAGE_CHUNK: string = sse({ id: ID, object: 'chat.completion.chunk', choices: [], usage: COMPLETION.usage });
+export const USAGE_CHUNK: string = sse({
+  id: ID,
+  object: 'chat.completion.chunk',
+  choices: [],
+  usage: COMPLETION.usage,
+});
 
 /** A complete stream of two content chunks. */
 export const STREAM: string = chunk('Grüße ') + chunk('🌍') + chunk('', 'stop') + USAGE_CHUNK + DONE;
 
-export function sendJson({ response }: UpstreamCall, status: number, body: unknown, headers: Record<string, string> = {}): void {
+export function sendJson(
+  { response }: UpstreamCall,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { 'content-type': 'application/json', ...headers });
   response.end(typeof body === 'string' ? body : JSON.stringify(body));
 }

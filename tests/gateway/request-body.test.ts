@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type GatewayHarness, modelEntry, startGateway } from '../support/gateway-harness.ts';
 import { expectError } from './envelope.ts';
-import { type FaultUpstream, COMPLETION, sendJson, startFaultUpstream } from './fault-upstream.ts';
+import { COMPLETION, type FaultUpstream, sendJson, startFaultUpstream } from './fault-upstream.ts';
 import { leavesNothingOpen } from './leaks.ts';
 
 const MESSAGES = [{ role: 'user', content: 'hello' }];
@@ -42,9 +42,12 @@ describe('a request body that can not be served', () => {
     expectError(await gateway.call(body), 'malformed_json', { message: /^Invalid JSON payload: / });
   });
 
-  it.each(['[]', '[{"model":"gpt"}]', '"gpt"', '5', 'true', 'null'])('is 400 with JSON that is no object: %s', async (body) => {
-    expectError(await gateway.call(body), 'body_not_an_object');
-  });
+  it.each(['[]', '[{"model":"gpt"}]', '"gpt"', '5', 'true', 'null'])(
+    'is 400 with JSON that is no object: %s',
+    async (body) => {
+      expectError(await gateway.call(body), 'body_not_an_object');
+    },
+  );
 
   it.each([
     ['model', CHAT, { messages: MESSAGES }],
@@ -83,7 +86,9 @@ describe('a request body that can not be served', () => {
   it('checks a body with escaped or doubled names like any other', async () => {
     expectError(await gateway.call('{"mod\\u0065l":5,"messages":[]}'), 'wrong_field_type', { param: 'model' });
     expectError(await gateway.call('{"model":"gpt","model":"other","messages":[]}'), 'unknown_model');
-    expectError(await gateway.call('{"model":"gpt","messages":[],"messages":"x"}'), 'wrong_field_type', { param: 'messages' });
+    expectError(await gateway.call('{"model":"gpt","messages":[],"messages":"x"}'), 'wrong_field_type', {
+      param: 'messages',
+    });
   });
 
   it('is 400 for an empty model and for one that is not configured, also in the path', async () => {
@@ -91,7 +96,10 @@ describe('a request body that can not be served', () => {
     expectError(await gateway.call({ model: 'no-such', messages: MESSAGES }), 'unknown_model', {
       message: `${CHAT}: Invalid model name passed in model=no-such. Call \`/v1/models\` to view available models for your key.`,
     });
-    expectError(await gateway.call({ messages: MESSAGES }, { path: '/engines/no-such/chat/completions' }), 'unknown_model');
+    expectError(
+      await gateway.call({ messages: MESSAGES }, { path: '/engines/no-such/chat/completions' }),
+      'unknown_model',
+    );
     expectError(await gateway.call({ model: '__proto__', messages: MESSAGES }), 'unknown_model');
     expectError(await gateway.call({ model: 'any/', messages: MESSAGES }), 'unknown_model');
     expectError(await gateway.call({ model: `any/${'x'.repeat(5_000)}`, messages: MESSAGES }), 'unknown_model');

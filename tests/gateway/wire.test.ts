@@ -42,7 +42,9 @@ describe('a request that is hard to read', () => {
       const connection = await connectRaw({ port: gateway.port });
       await connection.write(head);
       const answer = await connection.answer();
-      expectError(answer, 'body_too_large', { message: `The request body is larger than the limit of ${BODY_BYTES_MAX} bytes.` });
+      expectError(answer, 'body_too_large', {
+        message: `The request body is larger than the limit of ${BODY_BYTES_MAX} bytes.`,
+      });
       expect(answer.header('connection')).toBe('close');
       await connection.closed();
       connection.destroy();
@@ -51,7 +53,9 @@ describe('a request that is hard to read', () => {
 
     it('is 413 in chunks at the byte that passes the limit, and the connection ends', async () => {
       const connection = await connectRaw({ port: gateway.port });
-      await connection.write(`POST ${PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${KEY}\r\nTransfer-Encoding: chunked\r\n\r\n`);
+      await connection.write(
+        `POST ${PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${KEY}\r\nTransfer-Encoding: chunked\r\n\r\n`,
+      );
       const piece = 'x'.repeat(100_000);
       for (let sent = 0; sent <= BODY_BYTES_MAX; sent += piece.length) {
         await connection.write(`${piece.length.toString(16)}\r\n${piece}\r\n`);
@@ -74,7 +78,9 @@ describe('a request that is hard to read', () => {
             agent: false,
             headers: {
               ...AUTH,
-              ...(framing === 'chunked' ? { 'transfer-encoding': 'chunked' } : { 'content-length': 4 * BODY_BYTES_MAX }),
+              ...(framing === 'chunked'
+                ? { 'transfer-encoding': 'chunked' }
+                : { 'content-length': 4 * BODY_BYTES_MAX }),
             },
           });
           request.once('response', (answer) => {
@@ -103,7 +109,10 @@ describe('a request that is hard to read', () => {
     });
 
     it('is 431 with headers over the limit', async () => {
-      expectError(await send(requestText('POST', PATH, { ...AUTH, 'X-Fill': 'x'.repeat(9_000) }, chat())), 'headers_too_large');
+      expectError(
+        await send(requestText('POST', PATH, { ...AUTH, 'X-Fill': 'x'.repeat(9_000) }, chat())),
+        'headers_too_large',
+      );
       const many = Object.fromEntries(Array.from({ length: 500 }, (_, index) => [`X-${index}`, 'x'.repeat(20)]));
       expectError(await send(requestText('POST', PATH, { ...AUTH, ...many }, chat())), 'headers_too_large');
       expectError(await send(`POST /${'x'.repeat(9_000)} HTTP/1.1\r\n\r\n`), 'headers_too_large');
@@ -135,7 +144,9 @@ describe('a request that is hard to read', () => {
       await connection.closed();
       await trickle;
       connection.destroy();
-      const record = await until('the access log tells', () => gateway.access().find(({ callId }) => callId === 'slow-1'));
+      const record = await until('the access log tells', () =>
+        gateway.access().find(({ callId }) => callId === 'slow-1'),
+      );
       expect(record).toMatchObject({ status: 408, errorCode: 'request_timeout' });
       await stillServes();
     });
@@ -176,7 +187,9 @@ describe('a request that is hard to read', () => {
       });
       const connection = await connectRaw({ port: gateway.port });
       const requests = ['0', '1', '2'].map((content) => requestText('POST', PATH, AUTH, chat(content)));
-      await connection.write(Buffer.concat([...requests, requestText('POST', PATH, {}, chat()), requestText('POST', PATH, AUTH, '{')]));
+      await connection.write(
+        Buffer.concat([...requests, requestText('POST', PATH, {}, chat()), requestText('POST', PATH, AUTH, '{')]),
+      );
       for (const content of ['0', '1', '2']) expect(JSON.parse((await connection.answer()).text()).id).toBe(content);
       expectError(await connection.answer(), 'no_api_key');
       expectError(await connection.answer(), 'malformed_json');
@@ -186,7 +199,9 @@ describe('a request that is hard to read', () => {
 
     it('may expect 100-continue, and is answered at once when it would be refused', async () => {
       const connection = await connectRaw({ port: gateway.port });
-      await connection.write(requestText('POST', PATH, { ...AUTH, Expect: '100-continue', 'Content-Length': String(chat().length) }));
+      await connection.write(
+        requestText('POST', PATH, { ...AUTH, Expect: '100-continue', 'Content-Length': String(chat().length) }),
+      );
       expect((await connection.answer()).status).toBe(100);
       await connection.write(chat());
       expect((await connection.answer()).status).toBe(200);
@@ -285,11 +300,10 @@ describe('a request that is hard to read', () => {
       });
       const connection = await connectRaw({ port: gateway.port });
       await connection.write(Buffer.concat([requestText('POST', PATH, AUTH, chat()), Buffer.from('no HTTP\r\n\r\n')]));
-      // The first request was well-formed, but whose answer is whose is no longer certain: one error, then the end.
-      const answer = await connection.answer();
-      if (answer.status === 200) expect(JSON.parse(answer.text())).toEqual(COMPLETION);
-      else expectError(answer, 'malformed_http');
+      // The first request was well-formed and gets its answer; an error in its place would be taken for it.
+      expect(JSON.parse((await connection.answer()).text())).toEqual(COMPLETION);
       await connection.closed();
+      expect(connection.rest().toString()).toBe('');
       connection.destroy();
       upstream.answer((call) => sendJson(call, 200, COMPLETION));
     });

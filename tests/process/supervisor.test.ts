@@ -1,21 +1,21 @@
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { processIdentity } from '../../src/util/process-identity.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { type Instance, instances, ordinaryAccount, orNull, ownedBy } from './support.ts';
 
-const { cleanUp, dataDir, start } = instances();
+const { cleanUp, dataDir, dataDirWithDatabase, start } = instances();
 afterEach(cleanUp);
 
 const isGone = (pid: number) => until(`process ${pid} ends`, () => (processIdentity(pid) === null ? true : null));
 
 async function serving(env: Record<string, string> = {}): Promise<Instance> {
-  return await start({ dataDir: dataDir(), port: await freePort(), env }).serving();
+  return await start({ dataDir: await dataDirWithDatabase(), port: await freePort(), env }).serving();
 }
 
 describe('a process that is killed', () => {
@@ -55,35 +55,30 @@ describe('a process that is killed', () => {
 
   it('leaves the other gateway processes answering when there are several', async () => {
     const instance = await serving({ NUM_WORKERS: '2' });
-    await until('both gateway processes answer', async () => {
-      const slots = new Set((await Promise.all([instance.who(), instance.who()])).map(({ slot }) => slot));
-      return slots.size === 2 ? true : null;
-    });
+    await bothAnswer(instance);
     const killed = instance.gatewayPid(0);
     process.kill(killed, 'SIGKILL');
     await isGone(killed);
-    // A connection that was on its way to it is reset and not left open for ever.
-    for (let answers = 0; answers < 10; ) {
-      const who = await instance.who().catch((error: Error) => error);
-      if (!(who instanceof Error)) answers++;
-      else expect((who as NodeJS.ErrnoException).code).toBe('ECONNRESET');
-    }
+    for (let request = 0; request < 10; request++) await instance.who();
     await until('it is back', () => (instance.gatewayPid(0) === killed ? null : true));
   });
 });
 
-describe('a connection', () => {
-  it('that a gateway process never took is closed when that process dies', async () => {
+describe('a connection on its way to a gateway process that dies', () => {
+  it('is reset when there is no other process, and not left open for ever', async () => {
     const instance = await serving();
     const gateway = instance.gatewayPid();
-    process.kill(gateway, 'SIGSTOP');
-    const asked = instance.who().catch((error: NodeJS.ErrnoException) => error.code);
-    await until('the supervisor has had a turn to accept it', () => {
-      instance.supervisor.kill('SIGHUP');
-      return instance.stdout.includes('reloading the configuration') ? true : null;
-    });
-    process.kill(gateway, 'SIGKILL');
-    expect(await asked).toBe('ECONNRESET');
+    const [asked] = await askWhileStopped(instance, gateway, 1);
+    expect(await asked!).toBe('ECONNRESET');
+  });
+
+  it('is answered by another process when there is one', async () => {
+    const instance = await serving({ NUM_WORKERS: '2' });
+    await bothAnswer(instance);
+    const gateway = instance.gatewayPid(0);
+    // In turns: half of them are on their way to the process that is stopped.
+    const asked = await askWhileStopped(instance, gateway, 4);
+    for (const answer of await Promise.all(asked)) expect(answer).toMatchObject({ slot: 1 });
   });
 });
 
@@ -139,7 +134,7 @@ describe('one data directory', () => {
   });
 
   it('is won by exactly one of several that start at the same moment', async () => {
-    const directory = dataDir();
+    const directory = await dataDirWithDatabase();
     const ports = await Promise.all([freePort(), freePort(), freePort()]);
     const starts = ports.map((port) => start({ dataDir: directory, port }));
     const outcomes = starts.map((instance) =>
@@ -170,7 +165,11 @@ describe('a start that can not succeed', () => {
   });
 
   it('says what a gateway process says that can not run, and ends everything', async () => {
-    const instance = start({ dataDir: dataDir(), port: await freePort(), env: { STAND_IN_GATEWAY: 'cannot-run' } });
+    const instance = start({
+      dataDir: await dataDirWithDatabase(),
+      port: await freePort(),
+      env: { STAND_IN_GATEWAY: 'cannot-run' },
+    });
     expect(await instance.ended).toBe(1);
     expect(instance.stderr).toBe('The stand-in can not run.\n');
     expect(existsSync(join(instance.dataDir, 'postgres-18', 'postmaster.pid'))).toBe(false);
@@ -178,7 +177,7 @@ describe('a start that can not succeed', () => {
 
   it('says that a gateway process was not ready in time, and ends everything', async () => {
     const instance = start({
-      dataDir: dataDir(),
+      dataDir: await dataDirWithDatabase(),
       port: await freePort(),
       env: { STAND_IN_GATEWAY: 'never-ready' },
       bounds: { readyTimeoutMs: 1_000 },
@@ -192,7 +191,7 @@ describe('a start that can not succeed', () => {
 describe('an instance', () => {
   it('serves without its control process, and says that it is late', async () => {
     const instance = start({
-      dataDir: dataDir(),
+      dataDir: await dataDirWithDatabase(),
       port: await freePort(),
       env: { STAND_IN_CONTROL: 'never-ready' },
       bounds: { controlPatienceMs: 1_000 },
@@ -237,12 +236,7 @@ describe('an instance', () => {
 
   it('answers /metrics for all of its processes, also when one of them hangs', async () => {
     const instance = await serving({ NUM_WORKERS: '2' });
-    const slots = new Map<number, number>();
-    await until('both gateway processes answer', async () => {
-      const { pid, slot } = await instance.who();
-      slots.set(slot, pid);
-      return slots.size === 2 ? true : null;
-    });
+    await bothAnswer(instance);
     // The control process of this test counts 1000.
     expect(Number(/stand_in_requests_total (\d+)/.exec(await instance.fetch('/metrics'))?.[1])).toBeGreaterThan(1_001);
     process.kill(instance.controlPid(), 'SIGSTOP');
@@ -278,7 +272,60 @@ describe('an instance', () => {
     await instance.end();
     expect(instance.alive()).toEqual([]);
   });
+
+  it.runIf(account !== null)('says what is missing for an account that the system does not know', async () => {
+    const unknown = { uid: 23_456, gid: 23_456 };
+    const directory = dataDir();
+    ownedBy(unknown, directory);
+    const instance = start({ dataDir: directory, port: await freePort(), account: unknown });
+    expect(await instance.ended).toBe(1);
+    expect(instance.stderr).toMatch(/^The embedded PostgreSQL needs an account, .*uid 23456.*DATABASE_URL.*\n$/);
+  });
+
+  it.runIf(account !== null)('says so when another account made the database', async () => {
+    const directory = dataDir();
+    ownedBy(account!, directory);
+    mkdirSync(join(directory, 'postgres-18'));
+    const instance = start({ dataDir: directory, port: await freePort(), account: account! });
+    expect(await instance.ended).toBe(1);
+    expect(instance.stderr).toContain('belongs to root and not to nobody');
+  });
+
+  it.runIf(account !== null)('has its database outside of a data directory that PostgreSQL can not reach', async () => {
+    const directory = dataDir();
+    chmodSync(dirname(directory), 0o700);
+    const instance = await start({ dataDir: directory, port: await freePort() }).serving();
+    const { directory: database } = await instance.control();
+    try {
+      expect(database).toMatch(/^\/var\/lib\/claviger\/[0-9a-f]{8}\/postgres-18$/);
+      await instance.end();
+    } finally {
+      rmSync(dirname(database), { recursive: true, force: true });
+    }
+  });
 });
+
+async function bothAnswer(instance: Instance): Promise<void> {
+  const slots = new Set<number>();
+  await until('both gateway processes answer', async () => {
+    slots.add((await instance.who()).slot);
+    return slots.size === 2 ? true : null;
+  });
+}
+
+/** Asks `count` times while the process can not take connections, and then kills it. The answers or codes of errors. */
+async function askWhileStopped(instance: Instance, gateway: number, count: number): Promise<Promise<unknown>[]> {
+  process.kill(gateway, 'SIGSTOP');
+  const asked = Array.from({ length: count }, () =>
+    instance.who().catch((error: NodeJS.ErrnoException) => error.code ?? error.message),
+  );
+  await until('the supervisor has had a turn to accept them', () => {
+    instance.supervisor.kill('SIGHUP');
+    return instance.stdout.includes('reloading the configuration') ? true : null;
+  });
+  process.kill(gateway, 'SIGKILL');
+  return asked;
+}
 
 /** A stream that stays open. */
 async function hold(instance: Instance): Promise<{ rest: () => Promise<string> }> {

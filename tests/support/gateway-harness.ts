@@ -205,7 +205,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   const knowledge = new LiveKnowledge(storeOf(options), configurationOf(options), knowledgeClock);
   knowledge.confirm(0, 0);
   const fake = createFakeUpstream();
-  const client = new UpstreamClient({ httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true });
+  const client = new UpstreamClient({ httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true }, systemClock);
   const gateway = createGateway({
     context: {
       knowledge,
@@ -256,7 +256,8 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
 /** One request on a connection of its own, read to the end of its answer. */
 export function callGateway(url: string, body: unknown, options: CallOptions = {}): Promise<Answer> {
   const { path = '/v1/chat/completions', method = 'POST', key = KEY, headers = {} } = options;
-  const bytes = typeof body === 'string' || Buffer.isBuffer(body) ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
+  const bytes =
+    typeof body === 'string' || Buffer.isBuffer(body) ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
   return new Promise((resolve, reject) => {
     const request = requestHttp(new URL(path, url), {
       method,

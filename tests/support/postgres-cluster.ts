@@ -78,13 +78,15 @@ export async function startPostgresCluster(options: ClusterOptions = {}): Promis
     },
   };
   try {
-    await listening(join(dir, '.s.PGSQL.5432'), guards[0], join(dir, 'postgres.log'));
+    await ready('PostgreSQL', () => statusOf(dataDir) === 'ready', guards[0], join(dir, 'postgres.log'));
     if (options.pgbouncer !== undefined) {
       const configPath = join(dir, 'pgbouncer.ini');
       writeFileSync(configPath, pgbouncerConfig(dir), { mode: 0o644 });
       const poolerOptions = { ...spawnOptions, env: process.env };
-      guards.push(guarded([options.pgbouncer, configPath], 'TERM', dir, join(dir, 'pgbouncer.log'), poolerOptions));
-      await listening(join(dir, '.s.PGSQL.6432'), guards[1], join(dir, 'pgbouncer.log'));
+      guards.push(
+        guarded([options.pgbouncer, configPath], 'TERM', configPath, join(dir, 'pgbouncer.log'), poolerOptions),
+      );
+      await ready('PgBouncer', () => accepts(join(dir, '.s.PGSQL.6432')), guards[1], join(dir, 'pgbouncer.log'));
     }
   } catch (error) {
     await cluster.stop();
@@ -120,17 +122,17 @@ function pgbouncerConfig(dir: string): string {
 function guarded(
   command: readonly string[],
   stopSignal: 'INT' | 'TERM',
-  dir: string,
+  leftBehind: string,
   logPath: string,
   options: object,
 ) {
   const script = [
-    'exec 3<&0; stop=$1; dir=$2; log=$3; shift 3',
+    'exec 3<&0; stop=$1; left=$2; log=$3; shift 3',
     '"$@" >"$log" 2>&1 </dev/null 3<&- & server=$!',
-    '(read -r _; kill -$stop $server; while kill -0 $server; do sleep 0.05; done; rm -rf "$dir") <&3 &',
+    '(read -r _; kill -$stop $server; while kill -0 $server; do sleep 0.05; done; rm -rf "$left") <&3 &',
     'exec 3<&-; wait $server',
   ].join('\n');
-  return spawn('/bin/sh', ['-c', script, 'guard', stopSignal, dir, logPath, ...command], {
+  return spawn('/bin/sh', ['-c', script, 'guard', stopSignal, leftBehind, logPath, ...command], {
     ...options,
     // A group of its own, so that an interrupt from the terminal reaches it only through the pipe, after the tests.
     detached: true,
@@ -145,15 +147,26 @@ async function end(guard: ChildProcess): Promise<void> {
   await ended;
 }
 
-async function listening(socketPath: string, guard: ChildProcess | undefined, logPath: string): Promise<void> {
+async function ready(
+  name: string,
+  look: () => boolean | Promise<boolean>,
+  guard: ChildProcess | undefined,
+  logPath: string,
+): Promise<void> {
   const deadline = Date.now() + startTimeoutMs;
-  while (!(await accepts(socketPath))) {
+  while (!(await look())) {
     if (guard?.exitCode !== null || Date.now() > deadline) {
       const log = existsSync(logPath) ? readFileSync(logPath, 'utf8') : '';
-      throw new Error(`nothing listens on ${socketPath}: ${log.slice(-2_000)}`);
+      throw new Error(`${name} did not start: ${log.slice(-2_000)}`);
     }
     await delay(10);
   }
+}
+
+/** Its socket accepts connections before it answers them, so its own word counts: the 8th line of this file. */
+function statusOf(dataDir: string): string | undefined {
+  const path = join(dataDir, 'postmaster.pid');
+  return existsSync(path) ? readFileSync(path, 'utf8').split('\n')[7]?.trim() : undefined;
 }
 
 function accepts(socketPath: string): Promise<boolean> {

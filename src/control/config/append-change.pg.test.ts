@@ -82,7 +82,9 @@ describe('the audit chain', () => {
     ['a removed last entry', `delete from claviger.change_log where rev = (select max(rev) from claviger.change_log)`],
     [
       'two entries exchanged',
-      `update claviger.change_log set rev = case rev when 20 then 21000 else 20 end where rev in (20, 21)`,
+      `update claviger.change_log set rev = 1000020 where rev = 20;
+       update claviger.change_log set rev = 20 where rev = 21;
+       update claviger.change_log set rev = 21 where rev = 1000020`,
     ],
   ];
   it.each(tampering)('detects %s', async (_what, statement) => {

@@ -4,25 +4,23 @@ import type { Registry, RegistryEntry } from './registry.ts';
 /** The answer of a management call waits this long for the gateway processes of the instance, and not longer. */
 export const AWAIT_APPLIED_MAX_MS = 250;
 
-/**
- * Resolves when every gateway process that is live now has confirmed the revision, or is gone, or the time is up. True when
- * all have.
- */
+export interface AppliedTarget {
+  readonly epoch: number;
+  readonly rev: number;
+  /** Gateway processes that the instance has. One that is just connecting is waited for too: it gets the revision by catching up. */
+  readonly gatewayCount: number;
+}
+
+/** Resolves when every gateway process of the instance has confirmed the revision, or the time is up. True when all have. */
 export function awaitApplied(
   registry: Registry,
-  target: { readonly epoch: number; readonly rev: number },
+  target: AppliedTarget,
   timeoutMs = AWAIT_APPLIED_MAX_MS,
 ): Promise<boolean> {
-  const waitingFor = new Set<RegistryEntry>();
-  for (const entry of registry.entries()) if (entry.connection.live) waitingFor.add(entry);
-
+  const has = ({ acked }: RegistryEntry): boolean => acked !== null && !isBefore(acked, target);
   const applied = (): boolean => {
-    const present = new Set(registry.entries());
-    for (const entry of waitingFor) {
-      const isBehind = entry.acked === null || isBefore(entry.acked, target);
-      if (!isBehind || !present.has(entry)) waitingFor.delete(entry);
-    }
-    return waitingFor.size === 0;
+    const entries = [...registry.entries()];
+    return entries.length >= target.gatewayCount && entries.every(has);
   };
   if (applied()) return Promise.resolve(true);
 

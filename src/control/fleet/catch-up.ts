@@ -29,8 +29,7 @@ export async function catchUp(
 ): Promise<void> {
   const changes = canContinue(have, current) ? await changesSince(have, current, source.db) : null;
   if (have === null || changes === null) {
-    const rev = await source.db.snapshot((tx) => sendSnapshot(subscriber, tx, source.fleetKey));
-    subscriber.goLive(rev);
+    await source.db.snapshot((tx) => sendSnapshot(subscriber, tx, source.fleetKey));
     return;
   }
   const to = changes.at(-1)?.rev ?? have.rev;
@@ -61,7 +60,7 @@ function canContinue(have: Position | null, current: Position): have is Position
 }
 
 /** Revision and keys are of the same moment, because `tx` sees one. */
-async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): Promise<number> {
+async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): Promise<void> {
   const position = await readPosition(tx);
   const keyCount = await countKeys(tx);
   subscriber.write({ t: 'welcome', protocol: FEED_PROTOCOL, position, mode: 'snapshot' });
@@ -83,5 +82,6 @@ async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): P
     await subscriber.writeSlowly({ t: 'deleted-keys', tokens });
   }
   subscriber.write({ t: 'snapshot-end', position });
-  return position.rev;
+  // At once: it has everything, whatever becomes of the transaction that read it.
+  subscriber.goLive(position.rev);
 }

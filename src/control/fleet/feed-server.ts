@@ -102,7 +102,7 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
     try {
       await catchUp(subscriber, hello.have, current, { db: options.db, fleetKey });
     } catch (error) {
-      if (!(error instanceof SubscriberGone)) {
+      if (!subscriber.live && !(error instanceof SubscriberGone)) {
         log.warn({ err: error, gatewayId: hello.gatewayId }, 'a gateway process could not be brought up to date');
         subscriber.goAway(COME_BACK_MS);
       }

@@ -7,8 +7,6 @@ export interface FeedConnection {
   supersede(): void;
   /** End without a word: the same session has connected again. */
   replace(): void;
-  /** Snapshot and catch-up are behind it: each change is sent to it at once. */
-  readonly live: boolean;
 }
 
 export interface RegistryEntry {

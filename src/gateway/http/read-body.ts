@@ -1,10 +1,17 @@
 import type { IncomingMessage } from 'node:http';
 import { ClavigerError } from '../../domain/error-catalogue.ts';
 
-/** Called back once; an object because there is one per request. */
+/** `onBody` or `onBodyError` is called back once; an object because there is one per request. */
 export interface BodyReader {
+  /** The body will be read, as far as its head tells. */
+  onBodyWanted(): void;
   onBody(body: Buffer): void;
   onBodyError(error: ClavigerError): void;
+}
+
+/** The client sends its body only after `100 Continue`, or after some seconds of its own choice. */
+export function waitsForContinue({ headers, httpVersion }: IncomingMessage): boolean {
+  return headers.expect !== undefined && httpVersion === '1.1' && headers.expect.toLowerCase() === '100-continue';
 }
 
 const EMPTY = Buffer.alloc(0);
@@ -24,6 +31,7 @@ export function readBody(request: IncomingMessage, bytesMax: number, reader: Bod
     reader.onBodyError(new ClavigerError('body_too_large', { limitBytes: bytesMax }));
     return;
   }
+  reader.onBodyWanted();
   let only: Buffer | null = null;
   let chunks: Buffer[] | null = null;
   let length = 0;

@@ -1,6 +1,11 @@
 import type { ServerResponse } from 'node:http';
 import { type ClavigerError, errorBody } from '../../domain/error-catalogue.ts';
 
+/** After these the rest of the request is not read, so the connection can not be used again. */
+export function endsConnection({ code }: ClavigerError): boolean {
+  return code === 'body_too_large' || code === 'request_timeout' || code === 'malformed_http';
+}
+
 /**
  * Answers with LiteLLM's envelope. `headers` is a flat list that goes first (call id, version, ...). Does nothing when the
  * client is gone. A request whose body was not read to its end keeps its connection only if the rest is small: Node drains it.

@@ -22,6 +22,9 @@ const ERROR_BODY_BYTES_MAX = 64 * 1024;
 /** Bytes kept of the end of an answer that was too large to hold: OpenAI-compatible servers put `usage` last. */
 const TAIL_BYTES = 64 * 1024;
 
+/** Shorter header values of a deployment are not taken for credentials. */
+const SECRET_CHARS_MIN = 8;
+
 type Mode = 'waiting' | 'error' | 'held' | 'large' | 'stream' | 'over';
 /** What happens once the SETTLE frame is written. */
 type AfterSettle = 'answer' | 'end-stream' | 'cut-stream' | 'next-or-fail' | 'nothing';
@@ -271,6 +274,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #relayLarge(chunk: Buffer): boolean {
     const tail = this.#chunks;
     tail.push(chunk);
+    this.#length += chunk.length;
     const flowing = this.#exchange.response.write(tail[tail.length - 2]!);
     let kept = 0;
     for (let index = tail.length - 1; index >= 0; index--) {
@@ -293,6 +297,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #breakLarge(failure: ClavigerError): void {
     // Half of a JSON document can not be completed: the connection is ended so that the client sees the cut.
     this.#error = failure;
+    this.#estimateDelivered();
     this.#finish('failure', failure.status, 'nothing');
     this.#exchange.response.destroy();
   }
@@ -428,7 +433,9 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #estimateDelivered(): void {
     const tap = this.#tap;
     const reported = tap?.usage == null ? null : parseUsage(tap.usage);
-    this.#usage = reported ?? this.#estimatedUsage(tap?.estimateCompletionTokens(BYTES_PER_TOKEN) ?? 0);
+    // Of a JSON answer what had come of it, also when the client had not got it yet: the provider bills it.
+    const received = this.#head !== null && this.#head.status < 300 ? Math.ceil(this.#length / BYTES_PER_TOKEN) : 0;
+    this.#usage = reported ?? this.#estimatedUsage(tap?.estimateCompletionTokens(BYTES_PER_TOKEN) ?? received);
     this.#estimated = reported === null;
     this.#price();
   }
@@ -534,7 +541,11 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   }
 
   #secrets(): readonly string[] {
-    return this.#deployment.apiKey === null ? [] : [this.#deployment.apiKey];
+    const { apiKey, extraHeaders } = this.#deployment;
+    const secrets = apiKey === null ? [] : [apiKey];
+    // A header that the operator set may be a credential too; short values are words like `true`.
+    for (const value of Object.values(extraHeaders)) if (value.length >= SECRET_CHARS_MIN) secrets.push(value);
+    return secrets;
   }
 }
 

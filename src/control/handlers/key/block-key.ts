@@ -16,8 +16,9 @@ export const unblockKeyEndpoint = endpoint(unblockKey, (input, context) => setBl
 async function setBlocked(
   blocked: boolean,
   { body, caller, origin }: HandlerInput<unknown, { readonly key: string }>,
-  { clock, db, registry, tail }: ControlContext,
+  context: ControlContext,
 ): Promise<HandlerResult> {
+  const { clock, db } = context;
   const token = tokenOfArgument(body.key);
   if (token === null) throw new ClavigerError('invalid_key_format');
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
@@ -31,6 +32,6 @@ async function setBlocked(
     changed({ kind: 'key', objectId: token, objectRev, op, before: stored.key, after: key });
     return { key, spendNano: stored.spendNano };
   });
-  if (stretch !== null) await publish(stretch, tail, registry);
+  if (stretch !== null) await publish(stretch, context);
   return { json: presentKey(value.key, value.spendNano), rev: stretch?.to };
 }

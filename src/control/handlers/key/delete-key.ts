@@ -16,7 +16,7 @@ export const KEYS_PER_DELETE_MAX = 1_000;
 const KEYS_NAMED_MAX = 10;
 
 export const deleteKeyEndpoint = endpoint(deleteKeyRoute, async ({ body, caller, origin }, context) => {
-  const { clock, db, registry, tail } = context;
+  const { clock, db } = context;
   const wanted = wantedKeys(body);
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
     const passed = await passedByToken(tx, wanted);
@@ -36,7 +36,7 @@ export const deleteKeyEndpoint = endpoint(deleteKeyRoute, async ({ body, caller,
     const gone = new Set(found.flatMap(({ key }) => passed.get(key.token)!));
     return wanted.names.filter((name) => gone.has(name));
   });
-  if (stretch !== null) await publish(stretch, tail, registry);
+  if (stretch !== null) await publish(stretch, context);
   return { json: { deleted_keys: value }, rev: stretch?.to };
 });
 

@@ -11,7 +11,7 @@ import { presentGeneratedKey } from './present-key.ts';
 import { refusingTaken, spendFrom, timeZoneOf } from './store-key.ts';
 
 export const generateKeyEndpoint = endpoint(generateKey, async ({ body, caller, origin }, context) => {
-  const { clock, db, registry, settings, tail, randomBytes } = context;
+  const { clock, db, settings, randomBytes } = context;
   const fleetKey = context.fleetKey();
   if (fleetKey === null) throw new ClavigerError('database_away');
   const nowMs = clock.nowMs();
@@ -25,6 +25,6 @@ export const generateKeyEndpoint = endpoint(generateKey, async ({ body, caller, 
     await refusingTaken(key.key_alias, () => insertKey(tx, key, spendNano));
     changed({ kind: 'key', objectId: key.token, objectRev: 1, op: 'created', before: null, after: key });
   });
-  if (stretch !== null) await publish(stretch, tail, registry);
+  if (stretch !== null) await publish(stretch, context);
   return { json: presentGeneratedKey(key, rawKey, spendNano, fields), rev: stretch?.to };
 });

@@ -14,7 +14,7 @@ import { presentKey } from './present-key.ts';
 import { refusingTaken, spendFrom, timeZoneOf } from './store-key.ts';
 
 export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller, origin }, context) => {
-  const { clock, db, registry, settings, tail } = context;
+  const { clock, db, settings } = context;
   const nowMs = clock.nowMs();
   applyUpdateRules(body, context.config(), nowMs);
   const increase = temporaryIncrease(body);
@@ -39,7 +39,7 @@ export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller,
     changed({ kind: 'key', objectId: token, objectRev, op: 'updated', before: stored.key, after: key });
     return { key, spendNano: spendNano ?? stored.spendNano };
   });
-  if (stretch !== null) await publish(stretch, tail, registry);
+  if (stretch !== null) await publish(stretch, context);
   return { json: { ...presentKey(value.key, value.spendNano), key: body.key }, rev: stretch?.to };
 });
 
