@@ -20,7 +20,7 @@ import { MapPrincipalStore } from '../../src/gateway/live/principal-store.ts';
 import { segmentFiles } from '../../src/gateway/metering/recover-usage-log.ts';
 import { UsageLog } from '../../src/gateway/metering/usage-log.ts';
 import type { UsageLogFs } from '../../src/gateway/metering/usage-log-fs.ts';
-import { recordOf, SegmentDecoder } from '../../src/gateway/metering/usage-segment.ts';
+import { SegmentDecoder } from '../../src/gateway/metering/usage-segment.ts';
 import { createFakeUpstream } from '../../src/gateway/providers/fake/fake-upstream.ts';
 import type { Upstream } from '../../src/gateway/providers/upstream.ts';
 import { UpstreamClient } from '../../src/gateway/providers/upstream-client.ts';
@@ -205,7 +205,10 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   const knowledge = new LiveKnowledge(storeOf(options), configurationOf(options), knowledgeClock);
   knowledge.confirm(0, 0);
   const fake = createFakeUpstream();
-  const client = new UpstreamClient({ httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true }, systemClock);
+  const client = new UpstreamClient(
+    { httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true },
+    systemClock,
+  );
   const gateway = createGateway({
     context: {
       knowledge,
@@ -350,7 +353,9 @@ function readUsage(directory: string): UsageOnDisk {
   for (const { path, firstSeq } of segmentFiles(directory)) {
     const decoder = new SegmentDecoder(firstSeq);
     const bytes = readFileSync(path);
-    const good = scanFrames(bytes, (payload) => decoder.accept(payload, (call) => settled.push(recordOf(call))));
+    const good = scanFrames(bytes, (payload) =>
+      decoder.accept(payload, (call) => settled.push({ ...call.intent, ...call.settlement, seq: call.seq })),
+    );
     if (good !== bytes.length) throw new Error(`the usage log is damaged after byte ${good} of ${bytes.length}`);
     open = [...decoder.open.values()].map(({ intent }) => intent);
   }

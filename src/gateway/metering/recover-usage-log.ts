@@ -46,7 +46,12 @@ export function recoverUsageLog(directory: string, log: Log): RecoveredUsageLog 
     const good = scanFrames(bytes, (payload) => decoder.accept(payload, () => {}));
     if (decoder.isBegun) {
       if (good < bytes.length) {
-        const fields = { file: last.path, goodBytes: good, ignoredBytes: bytes.length - good, lastSeq: decoder.lastSeq };
+        const fields = {
+          file: last.path,
+          goodBytes: good,
+          ignoredBytes: bytes.length - good,
+          lastSeq: decoder.lastSeq,
+        };
         log.warn(fields, 'The usage log has an unfinished end, which is ignored');
       }
       const open = [...decoder.open.values()].sort((a, b) => a.seq - b.seq);

@@ -10,7 +10,7 @@ export const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
 /** Acknowledged segments that are kept, for a database that is put back to an earlier state. */
 export const SEGMENTS_RETAINED = 1;
 /** While there is something to sync, it is synced this often; all of it in one go. */
-export const SYNC_INTERVAL_MS = 10;
+export const SYNC_INTERVAL_MS = 50;
 
 export interface SegmentStoreOptions {
   readonly directory: string;

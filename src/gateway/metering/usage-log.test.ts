@@ -115,7 +115,8 @@ describe('UsageLog', () => {
     await begin(log, 'first');
     const events: string[] = [];
     const before = fs.writes;
-    for (let index = 0; index < 50; index += 1) log.intent(intentOf(`r${index}`), new RecordingWaiter(`r${index}`, events));
+    for (let index = 0; index < 50; index += 1)
+      log.intent(intentOf(`r${index}`), new RecordingWaiter(`r${index}`, events));
     expect(events).toEqual([]);
     expect(fs.writes).toBe(before);
     await new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
@@ -253,7 +254,11 @@ describe('UsageLog', () => {
     const files = segmentFiles(directory);
     expect(files.length).toBeGreaterThan(5);
     for (const { path } of files) expect(statSync(path).size).toBeLessThan(6_000);
-    const reader = new UsageLogReader({ segments: files.slice(-1), version: 0 }, files.at(-1)!.firstSeq - 1, recorded.log);
+    const reader = new UsageLogReader(
+      { segments: files.slice(-1), version: 0 },
+      files.at(-1)!.firstSeq - 1,
+      recorded.log,
+    );
     const calls = await reader.next(100, log.lastSeq);
     await reader.close();
     // Its intent is in the first segment, and the last one carries it.
@@ -421,7 +426,18 @@ describe('a disk that does not sync', () => {
   });
 
   it('loses nothing at any combination of failures and kills', async () => {
-    const step = fc.constantFrom('begin', 'begin', 'finish', 'finish', 'full', 'room', 'bad-sync', 'kill', 'pause', 'ack');
+    const step = fc.constantFrom(
+      'begin',
+      'begin',
+      'finish',
+      'finish',
+      'full',
+      'room',
+      'bad-sync',
+      'kill',
+      'pause',
+      'ack',
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
         directory = mkdtempSync(join(tmpdir(), 'usage-log-'));
@@ -471,7 +487,9 @@ describe('a disk that does not sync', () => {
         expect(new Set(ids).size).toBe(ids.length);
         expect([...ids].sort()).toEqual(expect.arrayContaining([...begun].sort()));
         expect(ids.length).toBe(begun.length);
-        const exact = calls.filter(({ settlement }) => settlement.costNano === 123).map(({ intent }) => intent.requestId);
+        const exact = calls
+          .filter(({ settlement }) => settlement.costNano === 123)
+          .map(({ intent }) => intent.requestId);
         expect(exact).toEqual(expect.arrayContaining(finished));
         readFrames(directory);
         await log.close();
@@ -568,7 +586,11 @@ async function recoverOnly(path: string) {
   const alone = mkdtempSync(join(tmpdir(), 'usage-log-'));
   writeFileSync(join(alone, path.slice(directory.length + 1)), readFileSync(path));
   const recovered = recoverUsageLog(alone, recorded.log);
-  const reader = new UsageLogReader({ segments: recovered.segments, version: 0 }, recovered.segments[0]!.firstSeq - 1, recorded.log);
+  const reader = new UsageLogReader(
+    { segments: recovered.segments, version: 0 },
+    recovered.segments[0]!.firstSeq - 1,
+    recorded.log,
+  );
   const calls = (await reader.next(100, recovered.lastSeq)).map(({ intent }) => intent.requestId);
   await reader.close();
   rmSync(alone, { recursive: true });

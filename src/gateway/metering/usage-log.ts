@@ -360,7 +360,10 @@ export class UsageLog implements UsageSink {
   /** The answer is lost, and what it cost is not known: it counts as much as it was expected to. */
   #settleKilled(open: readonly NumberedIntent[]): void {
     if (open.length === 0) return;
-    this.#log.warn({ calls: open.length }, 'Calls were in flight when the process was killed; they are settled at their estimate');
+    this.#log.warn(
+      { calls: open.length },
+      'Calls were in flight when the process was killed; they are settled at their estimate',
+    );
     const endedAtMs = this.#clock.nowMs();
     for (const { seq, intent } of open) {
       const call = new Call(intent);

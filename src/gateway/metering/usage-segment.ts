@@ -8,8 +8,9 @@
  *
  * A segment explains itself: it can be read, and calls can be joined, without any other file.
  */
-import type { UsageIntent, UsageRecord, UsageSettlement } from '../../domain/usage.ts';
+import type { UsageIntent, UsageSettlement } from '../../domain/usage.ts';
 import type { FrameBuffer } from '../live/checked-frames.ts';
+import { intentMembers, settlementMembers } from './usage-json.ts';
 
 export const USAGE_LOG_FORMAT = 1;
 
@@ -42,8 +43,9 @@ export interface SettledCall {
   readonly settlement: UsageSettlement;
 }
 
-export function recordOf({ seq, intent, settlement }: SettledCall): UsageRecord {
-  return { ...intent, ...settlement, seq };
+/** A `UsageRecord` as JSON. */
+export function recordJson({ seq, intent, settlement }: SettledCall): string {
+  return `{"seq":${seq},${intentMembers(intent)},${settlementMembers(settlement)}}`;
 }
 
 const SEGMENT_NAME = /^usage-(\d{16})\.log$/;
@@ -64,11 +66,11 @@ export function appendHead(frames: FrameBuffer, head: SegmentHead, carried: read
 }
 
 export function appendIntent(frames: FrameBuffer, intent: UsageIntent): void {
-  frames.append(`{"intent":${JSON.stringify(intent)}}`);
+  frames.append(`{"intent":{${intentMembers(intent)}}}`);
 }
 
 export function appendSettlement(frames: FrameBuffer, settlement: UsageSettlement): void {
-  frames.append(`{"settlement":${JSON.stringify(settlement)}}`);
+  frames.append(`{"settlement":{"requestId":"${settlement.requestId}",${settlementMembers(settlement)}}}`);
 }
 
 type Payload = {

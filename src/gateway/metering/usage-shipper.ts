@@ -10,7 +10,7 @@ import type { KeyEntry } from '../live/knowledge.ts';
 import { UnshippedSpend } from './unshipped-spend.ts';
 import type { UsageLog, UsageLogListener } from './usage-log.ts';
 import { UsageLogReader } from './usage-log-reader.ts';
-import { recordOf, type SettledCall } from './usage-segment.ts';
+import { recordJson, type SettledCall } from './usage-segment.ts';
 
 export const BATCH_RECORDS_MAX = 500;
 /** A settlement waits at most so long for others to share its batch. */
@@ -182,7 +182,10 @@ export class UsageShipper implements UsageLogListener {
     } catch (error) {
       const level = this.#attempt === 0 ? 'warn' : 'debug';
       const { backOffMinMs = SHIP_BACK_OFF_MIN_MS, backOffMaxMs = SHIP_BACK_OFF_MAX_MS, random, log } = this.#options;
-      log[level]({ error, backlogRecords: this.backlogRecords }, 'Usage could not be delivered; it is kept and sent again');
+      log[level](
+        { error, backlogRecords: this.backlogRecords },
+        'Usage could not be delivered; it is kept and sent again',
+      );
       await this.#sleepAtLeast(backOffMs(this.#attempt, backOffMinMs, backOffMaxMs, random));
       this.#attempt += 1;
     }
@@ -210,9 +213,9 @@ export class UsageShipper implements UsageLogListener {
     const { from, to, calls } = built;
     const { gatewayId, region, transport, timeoutMs = SHIP_TIMEOUT_MS } = this.#options;
     const { installation, incarnation } = this.#usageLog.identity;
-    const records = calls.map(recordOf);
-    const batch: UsageBatch = { installation: installation!, gatewayId, region, incarnation, from, to, records };
-    const answer = await transport.post('/feed/v1/usage', JSON.stringify(batch), timeoutMs).catch((error: unknown) => {
+    const head: Omit<UsageBatch, 'records'> = { installation: installation!, gatewayId, region, incarnation, from, to };
+    const body = `${JSON.stringify(head).slice(0, -1)},"records":[${calls.map(recordJson).join(',')}]}`;
+    const answer = await transport.post('/feed/v1/usage', body, timeoutMs).catch((error: unknown) => {
       built.isSent = true;
       throw error;
     });
@@ -231,7 +234,8 @@ export class UsageShipper implements UsageLogListener {
   }
 
   #accepted({ to, calls }: Batch, reply: Extract<UsageReply, { ok: true }>): void {
-    if (reply.cursor !== to) throw new Error(`the database took frames up to ${to} and says that it stands at ${reply.cursor}`);
+    if (reply.cursor !== to)
+      throw new Error(`the database took frames up to ${to} and says that it stands at ${reply.cursor}`);
     this.#batch = null;
     this.#cursorIsKnown = true;
     this.#advanceTo(to, calls);
@@ -244,19 +248,26 @@ export class UsageShipper implements UsageLogListener {
   /** The database stands elsewhere, which is what counts. */
   async #resume({ from, to, calls, isSent }: Batch, cursor: number): Promise<void> {
     const { log, gatewayId } = this.#options;
-    if (this.#cursorIsKnown && cursor === from) throw new Error(`the database refused a batch that begins where it stands (${from})`);
+    if (this.#cursorIsKnown && cursor === from)
+      throw new Error(`the database refused a batch that begins where it stands (${from})`);
     // Ahead of us it can only be by what it had from us: before the first reply, anything that an earlier process left in the
     // files; after it, this very batch, sent before without an answer.
     const isOurs = this.#cursorIsKnown ? isSent && cursor === to : cursor <= this.#usageLog.recoveredSeq;
     if (cursor < this.#cursor) {
-      log.warn({ gatewayId, cursor, was: this.#cursor }, 'The database stands at an earlier point; usage is sent again from there');
+      log.warn(
+        { gatewayId, cursor, was: this.#cursor },
+        'The database stands at an earlier point; usage is sent again from there',
+      );
       this.#startOverAt(cursor);
     } else if (isOurs) {
       this.#advanceTo(cursor, calls);
     } else {
       // It has frames of this incarnation that we do not: the disk lost them, or another process has a copy of our files.
       // Their numbers can not be used again; under a new incarnation everything is sent, and rows that exist are recognised.
-      log.error({ gatewayId, cursor, ours: from }, 'The database has frames that this usage log has not; it goes on as a new incarnation');
+      log.error(
+        { gatewayId, cursor, ours: from },
+        'The database has frames that this usage log has not; it goes on as a new incarnation',
+      );
       this.#usageLog.identity.renewIncarnation();
       this.#startOverAt(0);
     }
