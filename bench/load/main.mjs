@@ -33,6 +33,8 @@ try {
   say(error.message);
   process.exitCode = 1;
 }
+// What a failed start left running would keep this process alive; it is killed at the exit.
+process.exit();
 
 async function main() {
   const dir = mkdtempSync(join(tmpdir(), 'claviger-bench-'));
@@ -48,7 +50,7 @@ async function main() {
   const candidates = [];
   let result;
   try {
-    for (const candidate of await startCandidates({ upstream, dir, machine, skipped })) candidates.push(candidate);
+    await startCandidates({ upstream, dir, machine, skipped, candidates });
     const cases = [];
     for (const test of candidates.length === 0 ? [] : options.cases) {
       cases.push(await runCase(test, await able(test, candidates, skipped), machine));
@@ -65,9 +67,8 @@ async function main() {
   publish(result);
 }
 
-async function startCandidates({ upstream, dir, machine, skipped }) {
-  const started = [];
-  if (!options.modes.some((mode) => mode !== 'start')) return started;
+async function startCandidates({ upstream, dir, machine, skipped, candidates }) {
+  if (!options.modes.some((mode) => mode !== 'start')) return;
   for (const name of options.candidates) {
     const module = await import(`./candidates/${name}.mjs`);
     const why = module.missing({ root: ROOT });
@@ -78,9 +79,8 @@ async function startCandidates({ upstream, dir, machine, skipped }) {
     }
     say(`starting ${name}`);
     const context = { upstream, core: machine.cores.candidate, dir, root: ROOT };
-    started.push({ name, title: module.title, ...(await module.start(context)) });
+    candidates.push({ name, title: module.title, ...(await module.start(context)) });
   }
-  return started;
 }
 
 /** Those that answer the case. One of the peers may fail at it, which is reported; ours and the anchor may not. */
@@ -112,7 +112,11 @@ async function runCase(test, candidates, machine) {
       say(`${test.name}: round ${round + 1} of ${options.rounds}, ${nameOfMode(into, figures)}`);
       for (let i = 0; i < contestants.length; i++) {
         const candidate = contestants[(i + round) % contestants.length];
-        into[candidate.name].push(await slice(candidate));
+        try {
+          into[candidate.name].push(await slice(candidate));
+        } catch (error) {
+          throw new Error(`${candidate.name} failed in ${test.name}: ${error.message}\n${candidate.logText()}`);
+        }
       }
     }
   };

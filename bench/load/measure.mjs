@@ -10,8 +10,9 @@ const WARM_MS = 300;
 /** CPU of others on the candidate's core above this share marks a sample as disturbed. */
 const FOREIGN_SHARE_MAX = 0.12;
 /** After a slice: what a candidate left for later (batches, garbage) ends before the next one begins. */
-const SETTLE_STEP_MS = 100;
-const SETTLED_SHARE_MAX = 0.05;
+const SETTLE_STEP_MS = 200;
+/** One tick of the kernel's clock within a step. */
+const SETTLED_SHARE_MAX = 0.06;
 const SETTLE_MS_MAX = 10_000;
 
 /** The bytes that this candidate is asked with in this case. */

@@ -12,7 +12,7 @@ import type { ControlMetrics } from './metrics.ts';
 export interface ControlContext {
   readonly settings: Pick<
     Settings,
-    'numWorkers' | 'masterKey' | 'sealingKey' | 'serverRootPath' | 'flags' | 'bodyBytesMax'
+    'bodyBytesMax' | 'flags' | 'masterKey' | 'numWorkers' | 'region' | 'sealingKey' | 'serverRootPath'
   >;
   /** The file of this instance as last loaded; changes with a reload. */
   readonly config: () => ConfigSource;

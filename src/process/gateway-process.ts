@@ -15,6 +15,7 @@ import { SocketFeedTransport } from '../gateway/live/feed-transport.ts';
 import { LiveKnowledge } from '../gateway/live/live-knowledge.ts';
 import { LocalSnapshots } from '../gateway/live/local-snapshots.ts';
 import { MapPrincipalStore } from '../gateway/live/principal-store.ts';
+import { shipOrphanedLogs } from '../gateway/metering/ship-orphaned-logs.ts';
 import { UsageLog } from '../gateway/metering/usage-log.ts';
 import { UsageShipper } from '../gateway/metering/usage-shipper.ts';
 import { createFakeUpstream } from '../gateway/providers/fake/fake-upstream.ts';
@@ -33,9 +34,11 @@ import { systemClock } from '../util/clock.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { uuidV7Source } from '../util/uuid-v7.ts';
 import { CannotRun, type ChildContext, type ChildService, runChild } from './child-life-cycle.ts';
+import { ProcessList } from './previous-processes.ts';
 
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
 const SHIP_AT_EXIT_MS = 3_000;
+const LOCAL_BACK_OFF_MAX_MS = 250;
 
 runChild(startGatewayProcess);
 
@@ -59,6 +62,28 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
 
   const transport = new SocketFeedTransport(paths.feedSocket);
   const gatewayId = `${instanceId}/${slot}`;
+  const leaving = new AbortController();
+  let adopted = false;
+  /** What fewer gateway processes than before left behind. Once, when it is known whose control plane this is. */
+  const adoptOrphans = (installation: string): void => {
+    if (adopted || slot !== 0) return;
+    adopted = true;
+    const { numWorkers, dataDir, region } = settings;
+    const living = new Set(new ProcessList(dataDir).previous().map((process) => process.slot));
+    void shipOrphanedLogs({
+      dataDir,
+      hasProcess: (other) => other < numWorkers || living.has(other),
+      instanceId,
+      region,
+      installation,
+      transport,
+      keyEntry: (token) => store.key(token),
+      clock,
+      random: Math.random,
+      log,
+      signal: leaving.signal,
+    });
+  };
   const feed = new FeedClient({
     identity: { gatewayId, session, region: settings.region, role: settings.role, version },
     transport,
@@ -73,7 +98,12 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       process.exit(0);
     },
     onForeignInstallation: (error) => stopForeign(error, log),
-    onPosition: (position) => usageLog.identity.bindInstallation(position.installation),
+    onPosition: ({ installation }) => {
+      usageLog.bindInstallation(installation);
+      adoptOrphans(installation);
+    },
+    // The control process is next door: a long wait would only keep new keys out after it restarts.
+    backOffMaxMs: LOCAL_BACK_OFF_MAX_MS,
   });
   const shipper = new UsageShipper({
     usageLog,
@@ -129,11 +159,13 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
 
   feed.run();
   shipper.run();
+  if (store.position !== null) adoptOrphans(store.position.installation);
   await listen(gateway.server, settings);
 
   return {
     async drain() {
       draining = true;
+      leaving.abort();
       const cut = setTimeout(() => gateway.destroy(), Math.max(0, settings.drainTimeoutMs - SHIP_AT_EXIT_MS));
       await gateway.drain();
       clearTimeout(cut);

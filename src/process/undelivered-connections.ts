@@ -25,12 +25,21 @@ export function rescueUndelivered(worker: ChildProcess, othersListen: () => bool
     underWay.delete(ack);
     if (accepted === false && !othersListen()) handle?.close();
   });
-  // Not at `exit`, which may come before the last answers: what was accepted may have been read from.
+  let disconnected = false;
   worker.once('disconnect', () => {
-    // Each answer "not accepted" makes `cluster` look for another worker, and comes back to the listener above.
-    for (const ack of [...underWay.keys()]) {
-      worker.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false } satisfies ClusterMessage);
+    disconnected = true;
+  });
+  // `close` comes after the last answer was read; `exit` may come before, and what was accepted may have been read from.
+  worker.once('close', () => {
+    // Node does not say this while a passed connection is unacknowledged, and `cluster` goes on choosing the dead worker.
+    if (!disconnected) worker.emit('disconnect');
+    for (const [ack, handle] of [...underWay]) {
+      // The answer "not accepted" makes `cluster` look for another worker.
+      if (othersListen())
+        worker.emit('internalMessage', { cmd: 'NODE_CLUSTER', ack, accepted: false } satisfies ClusterMessage);
+      else handle.close();
     }
+    underWay.clear();
   });
 }
 

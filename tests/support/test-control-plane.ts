@@ -57,6 +57,7 @@ export async function startControlPlane(options: TestControlPlaneOptions = {}): 
     settings: {
       // Tests of the feed say how many subscribers a write waits for; the others have none.
       numWorkers: 0,
+      region: 'test',
       masterKey: TEST_MASTER_KEY,
       sealingKey: TEST_SEALING_KEY,
       serverRootPath: '',

@@ -28,5 +28,6 @@ export async function start({ upstream, core, dir, root }) {
     gatewayPids: () => [started.pid],
     request: () => ({ path: '/v1/chat/completions', headers: { Authorization: `Bearer ${KEY}` } }),
     stop: started.stop,
+    logText: started.logText,
   };
 }

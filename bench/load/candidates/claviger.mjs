@@ -58,6 +58,7 @@ export async function start({ upstream, core, dir, root }) {
     gatewayPids: () => gatewayProcesses(started.pid),
     request: () => ({ path: '/v1/chat/completions', headers: { Authorization: `Bearer ${key}` } }),
     stop: started.stop,
+    logText: started.logText,
   };
 }
 

@@ -12,5 +12,6 @@ export async function start({ upstream }) {
     request: () => ({ path: '/v1/chat/completions', headers: { Authorization: 'Bearer sk-upstream' } }),
     // The upstream's certificate costs the candidates, not the load generator: a direct call is always in clear.
     stop: async () => undefined,
+    logText: () => '',
   };
 }

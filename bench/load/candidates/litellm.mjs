@@ -41,5 +41,6 @@ export async function start({ upstream, core, dir, root }) {
     gatewayPids: () => processTree(started.pid),
     request: () => ({ path: '/v1/chat/completions', headers: { Authorization: `Bearer ${MASTER_KEY}` } }),
     stop: started.stop,
+    logText: started.logText,
   };
 }

@@ -32,6 +32,7 @@ export async function start({ upstream, core, dir, root }) {
       headers: { Authorization: 'Bearer sk-bench' },
     }),
     stop: started.stop,
+    logText: started.logText,
   };
 }
 

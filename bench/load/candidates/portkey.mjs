@@ -36,5 +36,6 @@ export async function start({ upstream, core, dir, root }) {
       },
     }),
     stop: started.stop,
+    logText: started.logText,
   };
 }

@@ -166,10 +166,11 @@ function callIdInBody(context: ControlContext): boolean {
   return context.config().generalSettings.include_call_id_in_error_body === true;
 }
 
-function setCommonHeaders(headers: Headers, callId: string, { tail, versions }: ControlContext): void {
+function setCommonHeaders(headers: Headers, callId: string, { settings, tail, versions }: ControlContext): void {
   headers.set('x-litellm-call-id', callId);
   headers.set('x-litellm-version', versions.litellm);
   headers.set('x-claviger-version', versions.claviger);
+  headers.set('x-claviger-region', settings.region);
   const rev = tail.position?.rev;
   if (rev !== undefined && !headers.has('x-claviger-rev')) headers.set('x-claviger-rev', String(rev));
 }

@@ -32,7 +32,7 @@ export interface FeedClientOptions {
   readonly onSuperseded: () => void;
   /** The control plane belongs to another installation than our local state: the process can not run. */
   readonly onForeignInstallation: (error: ForeignInstallationError) => void;
-  /** After each snapshot or delta that was applied (and at start with what was restored). */
+  /** After each snapshot or delta that was applied. */
   readonly onPosition?: (position: Position, cause: 'snapshot' | 'delta') => void;
   readonly silenceMaxMs?: number;
   readonly backOffMinMs?: number;

@@ -54,6 +54,10 @@ export function recoverUsageLog(directory: string, log: Log): RecoveredUsageLog 
         };
         log.warn(fields, 'The usage log has an unfinished end, which is ignored');
       }
+      if (decoder.unreadableCount > 0) {
+        const { unreadableCount } = decoder;
+        log.error({ file: last.path, unreadableCount }, 'The usage log holds frames that can not be understood');
+      }
       const open = [...decoder.open.values()].sort((a, b) => a.seq - b.seq);
       return { segments, lastSeq: decoder.lastSeq, generation: last.generation, open };
     }

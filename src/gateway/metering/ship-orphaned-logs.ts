@@ -8,8 +8,8 @@ import { UsageShipper, type UsageShipperOptions } from './usage-shipper.ts';
 
 export interface OrphanedLogsOptions {
   readonly dataDir: string;
-  /** Slots from 0 up to this have a process of their own, which ships their log. */
-  readonly liveSlots: number;
+  /** Whether a slot has a process of its own, which ships its log. */
+  readonly hasProcess: (slot: number) => boolean;
   readonly instanceId: string;
   readonly region: string;
   /** Of the control plane that this gateway is connected to. */
@@ -32,7 +32,7 @@ const FOREVER_MS = 2 ** 31 - 1;
  */
 export async function shipOrphanedLogs(options: OrphanedLogsOptions): Promise<number[]> {
   const shipped: number[] = [];
-  for (const slot of orphanedSlots(options.dataDir, options.liveSlots)) {
+  for (const slot of orphanedSlots(options.dataDir, options.hasProcess)) {
     if (options.signal.aborted) break;
     try {
       if (await shipOne(slot, options)) shipped.push(slot);
@@ -45,11 +45,11 @@ export async function shipOrphanedLogs(options: OrphanedLogsOptions): Promise<nu
 }
 
 /** Slots with a usage log and without a process, in order. */
-export function orphanedSlots(dataDir: string, liveSlots: number): number[] {
+export function orphanedSlots(dataDir: string, hasProcess: (slot: number) => boolean): number[] {
   const slots: number[] = [];
   for (const name of readdirSync(dataDir)) {
     const match = /^gateway-(\d{1,6})$/.exec(name);
-    if (match === null || Number(match[1]) < liveSlots) continue;
+    if (match === null || hasProcess(Number(match[1]))) continue;
     if (existsSync(join(dataDir, name, 'usage-log.json'))) slots.push(Number(match[1]));
   }
   return slots.sort((a, b) => a - b);

@@ -53,22 +53,35 @@ class FaultyFs implements UsageLogFs {
   syncs = 0;
   readonly syncedAfterError = new Set<number>();
   readonly failedFds = new Set<number>();
+  readonly #fds = new Set<number>();
   #failNextSync = false;
 
-  /** From now on nothing that it is asked to do happens: its process is gone. */
+  /** From now on nothing that it is asked to do happens, and no sync ever ends: its process is gone. */
   kill(): void {
-    const dead = (): never => {
-      throw new Error('this process was killed');
-    };
-    Object.assign(this, { openSync: dead, writeSync: dead, ftruncateSync: dead, renameSync: dead, unlinkSync: dead });
-    Object.assign(this, { fdatasync: () => {}, fsync: () => {}, closeSync: () => {} });
+    const nothing = (): void => {};
+    Object.assign(this, {
+      openSync: () => -1,
+      writeSync: (_fd: number, _bytes: Buffer, _offset: number, length: number) => length,
+      ftruncateSync: nothing,
+      renameSync: nothing,
+      unlinkSync: nothing,
+      closeSync: nothing,
+      fdatasync: nothing,
+      fsync: nothing,
+    });
+    for (const fd of this.#fds) nodeUsageLogFs.closeSync(fd);
   }
 
   failNextSync(): void {
     this.#failNextSync = true;
   }
 
-  openSync = nodeUsageLogFs.openSync;
+  openSync = (path: string, flags: string, mode?: number): number => {
+    const fd = nodeUsageLogFs.openSync(path, flags, mode);
+    this.#fds.add(fd);
+    return fd;
+  };
+
   ftruncateSync = nodeUsageLogFs.ftruncateSync;
   renameSync = nodeUsageLogFs.renameSync;
   unlinkSync = nodeUsageLogFs.unlinkSync;
@@ -76,6 +89,7 @@ class FaultyFs implements UsageLogFs {
 
   closeSync = (fd: number): void => {
     this.failedFds.delete(fd);
+    this.#fds.delete(fd);
     nodeUsageLogFs.closeSync(fd);
   };
 
@@ -558,6 +572,21 @@ describe('damage', () => {
       { numRuns: pick(150, 3_000) },
     );
   }, 120_000);
+
+  it('in what a frame says, and not in its bytes, costs that call its exact settlement and nothing else', async () => {
+    const log = open();
+    await begin(log, 'a');
+    await begin(log, 'b');
+    await finish(log, 'a', { costNano: Number.NaN as Nano });
+    await finish(log, 'b');
+    await log.close();
+    abandon(log);
+    const calls = await settledIn(open());
+    expect(calls.map(({ seq, intent, settlement }) => [seq, intent.requestId, settlement.errorCode])).toEqual([
+      [4, 'b', null],
+      [5, 'a', KILLED_IN_FLIGHT],
+    ]);
+  });
 
   it('in the middle of an older segment costs that segment and nothing else', async () => {
     const log = open({ segmentBytesMax: 3_000 });

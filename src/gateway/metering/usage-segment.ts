@@ -84,6 +84,8 @@ type Payload = {
 export class SegmentDecoder {
   readonly open = new Map<string, NumberedIntent>();
   head: SegmentHead | null = null;
+  /** Frames that were written as they are and make no sense: a fault of ours, not of the disk. */
+  unreadableCount = 0;
   #carriedLeft = 0;
   #lastSeq: number;
   readonly #firstSeq: number;
@@ -103,21 +105,25 @@ export class SegmentDecoder {
     return this.head !== null && this.#carriedLeft === 0;
   }
 
-  /** False: the frame is not what belongs in this place, and nothing behind it is to be trusted. */
+  /**
+   * False: the segment does not begin as it must, and nothing in it is to be trusted. Once it has begun, every frame whose
+   * checksum fits has its number, also one that can not be understood: the numbers behind it must not change.
+   */
   accept(bytes: Buffer, onSettled: (call: SettledCall) => void): boolean {
-    const payload = JSON.parse(bytes.toString('utf8')) as Payload;
-    if (this.head === null) return this.#acceptHead(payload.head);
-    if (this.#carriedLeft > 0) return this.#acceptCarried(payload.carried);
-    if (payload.intent !== undefined) {
-      this.#lastSeq += 1;
-      this.open.set(payload.intent.requestId, { seq: this.#lastSeq, intent: payload.intent });
+    const payload = parsePayload(bytes);
+    if (this.head === null) return this.#acceptHead(payload?.head);
+    if (this.#carriedLeft > 0) return this.#acceptCarried(payload?.carried);
+    this.#lastSeq += 1;
+    const { intent, settlement } = payload ?? {};
+    if (intent !== undefined) {
+      this.open.set(intent.requestId, { seq: this.#lastSeq, intent });
       return true;
     }
-    const { settlement } = payload;
-    if (settlement === undefined) return false;
-    const opened = this.open.get(settlement.requestId);
-    if (opened === undefined) return false;
-    this.#lastSeq += 1;
+    const opened = settlement === undefined ? undefined : this.open.get(settlement.requestId);
+    if (settlement === undefined || opened === undefined) {
+      this.unreadableCount += 1;
+      return true;
+    }
     this.open.delete(settlement.requestId);
     onSettled({ seq: this.#lastSeq, intent: opened.intent, settlement });
     return true;
@@ -135,5 +141,13 @@ export class SegmentDecoder {
     this.open.set(carried.intent.requestId, carried);
     this.#carriedLeft -= 1;
     return true;
+  }
+}
+
+function parsePayload(bytes: Buffer): Payload | null {
+  try {
+    return JSON.parse(bytes.toString('utf8')) as Payload;
+  } catch {
+    return null;
   }
 }
