@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createLog, type Log } from './observe/log.ts';
@@ -62,14 +62,17 @@ function childEntries(): { gateway: string; control: string } {
 
 /** The directories above get the usual mode; the account of the embedded PostgreSQL may have to walk through them. */
 function makeDataDirectory(dataDir: string): void {
-  if (existsSync(dataDir)) return;
   try {
-    mkdirSync(dirname(dataDir), { recursive: true });
-    mkdirSync(dataDir, { mode: 0o700 });
+    if (!existsSync(dataDir)) {
+      mkdirSync(dirname(dataDir), { recursive: true });
+      mkdirSync(dataDir, { mode: 0o700 });
+    }
+    // With the dot it also has to be a directory.
+    accessSync(`${dataDir}/.`, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new OperatorError(
-      `The data directory ${dataDir} can not be made (${code}); make it and give it to this account, or choose another with CLAVIGER_DATA_DIR.`,
+      `The data directory ${dataDir} can not be used (${code}); it must be a directory that this account can write to. Put that right, or choose another with CLAVIGER_DATA_DIR.`,
     );
   }
 }

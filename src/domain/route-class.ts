@@ -96,6 +96,11 @@ export function llmEndpoint(path: string): LlmEndpoint | null {
   return null;
 }
 
+/** The same for the paths without a model only; one look-up. */
+export function plainLlmEndpoint(path: string): LlmEndpoint | null {
+  return PLAIN_ENDPOINTS.get(path) ?? null;
+}
+
 const PLAIN_ENDPOINTS: ReadonlyMap<string, LlmEndpoint> = new Map(
   ['', '/v1'].flatMap((prefix): [string, LlmEndpoint][] => [
     [`${prefix}/chat/completions`, { kind: 'chat', pathModel: null }],

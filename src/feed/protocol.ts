@@ -40,14 +40,25 @@ export interface KeyWithSpend {
 }
 
 export type DownFrame =
-  | { readonly t: 'welcome'; readonly protocol: number; readonly position: Position; readonly mode: 'snapshot' | 'delta' }
+  | {
+      readonly t: 'welcome';
+      readonly protocol: number;
+      readonly position: Position;
+      readonly mode: 'snapshot' | 'delta';
+    }
   | { readonly t: 'snapshot-begin'; readonly position: Position; readonly keyCount: number }
   | { readonly t: 'keys'; readonly keys: readonly KeyWithSpend[] }
   /** Digests of keys deleted within the last 30 days: refused as deleted, not unknown. */
   | { readonly t: 'deleted-keys'; readonly tokens: readonly string[] }
   | { readonly t: 'settings'; readonly settings: Readonly<Record<string, JsonValue>> }
   | { readonly t: 'snapshot-end'; readonly position: Position }
-  | { readonly t: 'delta'; readonly epoch: number; readonly from: Revision; readonly to: Revision; readonly changes: readonly Change[] }
+  | {
+      readonly t: 'delta';
+      readonly epoch: number;
+      readonly from: Revision;
+      readonly to: Revision;
+      readonly changes: readonly Change[];
+    }
   /** `dbAgeMs`: age of the database read behind `rev`, on the control process's monotonic clock. */
   | { readonly t: 'ping'; readonly rev: Revision; readonly dbAgeMs: number }
   | { readonly t: 'superseded' }

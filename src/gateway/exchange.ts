@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Deployment } from '../domain/deployment.ts';
 import { ClavigerError, type ErrorCode, listText, toClavigerError } from '../domain/error-catalogue.ts';
 import { planAttempts } from '../domain/plan-attempts.ts';
@@ -7,23 +6,24 @@ import { NO_USAGE, type TokenUsage } from '../domain/usage.ts';
 import type { JsonValue } from '../domain/virtual-key.ts';
 import type { Identity } from './auth/authenticate.ts';
 import type { GatewayContext } from './gateway-context.ts';
+import type { ClientRequest } from './http/client-request.ts';
+import type { ClientResponse } from './http/client-response.ts';
 import { guardBody } from './http/guard-body.ts';
 import { type LlmBody, parseLlmBody } from './http/llm-body.ts';
-import { type BodyReader, readBody, waitsForContinue } from './http/read-body.ts';
+import type { BodyReader } from './http/read-body.ts';
 import { endsConnection, writeError } from './http/write-error.ts';
 import { Attempt } from './routing/attempt.ts';
 import { type ResolvedModel, resolveModel } from './routing/resolve-model.ts';
-import type { OpenRequest } from './server.ts';
 
 /**
  * One LLM request from socket to usage row; one object per request. The order is that of the pipeline:
  * authenticate, instance switches, allowed routes, read body once, guard, resolve and authorise the model, plan the attempts,
  * then one `Attempt` after another until one answers. The first answer or error wins; after it nothing is sent.
  */
-export class Exchange implements BodyReader, OpenRequest {
+export class Exchange implements BodyReader {
   readonly context: GatewayContext;
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: ClientRequest;
+  readonly response: ClientResponse;
   readonly endpoint: LlmEndpoint;
   /** Normalised path. */
   readonly route: string;
@@ -48,8 +48,8 @@ export class Exchange implements BodyReader, OpenRequest {
 
   constructor(
     context: GatewayContext,
-    request: IncomingMessage,
-    response: ServerResponse,
+    request: ClientRequest,
+    response: ClientResponse,
     endpoint: LlmEndpoint,
     routeRow: Route,
     route: string,
@@ -79,7 +79,7 @@ export class Exchange implements BodyReader, OpenRequest {
         throw new ClavigerError('route_not_allowed_for_key', { routes: listText(allowedRoutes), route: this.route });
       }
       const limit = context.knowledge.configuration.general.requestBytesMax;
-      readBody(this.request, limit === null ? context.bodyBytesMax : Math.min(limit, context.bodyBytesMax), this);
+      this.request.readBody(limit === null ? context.bodyBytesMax : Math.min(limit, context.bodyBytesMax), this);
     } catch (thrown) {
       this.fail(toClavigerError(thrown));
     }
@@ -106,10 +106,6 @@ export class Exchange implements BodyReader, OpenRequest {
     } catch (thrown) {
       this.fail(toClavigerError(thrown));
     }
-  }
-
-  onBodyWanted(): void {
-    if (waitsForContinue(this.request)) this.response.writeContinue();
   }
 
   onBodyError(error: ClavigerError): void {

@@ -22,5 +22,5 @@ export function createGateway(options: GatewayOptions): GatewayServer {
     relay: options.relay,
     metricsText: options.metricsText,
   });
-  return createGatewayServer(pipeline, options.limits, options.tls, options.log);
+  return createGatewayServer(pipeline, options.limits, options.tls, options.log, options.context.clock);
 }

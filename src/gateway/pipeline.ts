@@ -3,15 +3,28 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ClavigerError, errorBody, listText, toClavigerError } from '../domain/error-catalogue.ts';
 import { normaliseTarget } from '../domain/normalise-path.ts';
-import { classify, decide, llmEndpoint, methodStatus, type Route, routeAllowedForKey } from '../domain/route-class.ts';
+import {
+  classify,
+  decide,
+  type LlmEndpoint,
+  llmEndpoint,
+  methodStatus,
+  plainLlmEndpoint,
+  type Route,
+  routeAllowedForKey,
+} from '../domain/route-class.ts';
 import type { Identity } from './auth/authenticate.ts';
 import { ALIVE, deploymentHealth, readiness } from './endpoints/health.ts';
 import { getModel, listModels } from './endpoints/models.ts';
 import type { Relay } from './endpoints/relay-to-control.ts';
 import { Exchange } from './exchange.ts';
+import type { FrontResponse } from './front/front-response.ts';
+import type { FrontHandler } from './front/front-server.ts';
+import type { SimpleRequest } from './front/parse-simple-request.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { clientCallId } from './http/call-id.ts';
 import { clientAddress, plainAddress } from './http/client-address.ts';
+import { CompleteClientRequest, NodeClientRequest } from './http/client-request.ts';
 import { type CorsSettings, corsHeaders, preflightHeaders } from './http/cors.ts';
 import { waitsForContinue } from './http/read-body.ts';
 import { endsConnection, writeError } from './http/write-error.ts';
@@ -29,7 +42,7 @@ export interface PipelineOptions {
  * Where a request goes, in order: one reading of the path; LLM endpoints to an `Exchange`; health, models and metrics answered
  * here from memory; what this instance has switched off refused (401 before 403); everything else relayed to the control process.
  */
-export class Pipeline {
+export class Pipeline implements FrontHandler {
   readonly #context: GatewayContext;
   readonly #options: PipelineOptions;
 
@@ -58,9 +71,10 @@ export class Pipeline {
       if (request.method === 'POST') {
         const endpoint = llmEndpoint(path);
         if (endpoint !== null) {
-          const exchange = new Exchange(this.#context, request, response, endpoint, classify(path), path, callId);
+          const client = new NodeClientRequest(request, response);
+          const exchange = new Exchange(this.#context, client, response, endpoint, classify(path), path, callId);
           exchange.start();
-          return exchange;
+          return { request, response, fail: (error) => exchange.fail(error) };
         }
       }
       this.#handleOther(request, response, path, query, callId);
@@ -68,6 +82,31 @@ export class Pipeline {
       this.#fail(request, response, toClavigerError(thrown), callId);
     }
     return { request, response, fail: (error) => this.#fail(request, response, error, callId) };
+  }
+
+  /** Only plain paths of LLM endpoints: whatever needs a second look is not for the front. */
+  endpointOf(target: string): LlmEndpoint | null {
+    const root = this.#context.serverRootPath;
+    if (root !== '' && !target.startsWith(`${root}/`)) return null;
+    return plainLlmEndpoint(root === '' ? target : target.slice(root.length));
+  }
+
+  isDraining(): boolean {
+    return this.#context.isDraining();
+  }
+
+  /** A complete request to an LLM endpoint, from the front. */
+  handleSimple(
+    request: SimpleRequest,
+    socket: Socket,
+    response: FrontResponse,
+    endpoint: LlmEndpoint,
+    body: Buffer | null,
+  ): void {
+    const path = request.target.slice(this.#context.serverRootPath.length);
+    const client = new CompleteClientRequest(request.headers, socket, body);
+    const callId = clientCallId(request.headers);
+    new Exchange(this.#context, client, response, endpoint, classify(path), path, callId).start();
   }
 
   /** A request to speak another protocol (WebSocket). Only the control process has such routes. */
@@ -85,7 +124,8 @@ export class Pipeline {
           : new ClavigerError('target_not_normalisable', { reason: target.refusal });
       }
       const route = classify(target.path);
-      if (this.#guard(request, route, target.path)) throw new ClavigerError('upgrade_not_supported');
+      const isAnsweredHere = route.class === 'health' || route.class === 'metrics';
+      if (this.#guard(request, route, target.path) || isAnsweredHere) throw new ClavigerError('upgrade_not_supported');
       if (this.#options.relay === null) throw new ClavigerError('no_control_process');
       const id = callId ?? this.#context.newId();
       this.#options.relay.relayUpgrade(
@@ -252,7 +292,8 @@ export class Pipeline {
   #relayTarget(request: IncomingMessage, path: string, query: string, callId: string) {
     const peer = plainAddress(request.socket.remoteAddress);
     return {
-      path: query === '' ? path : `${path}?${query}`,
+      // The control process reads the same target as this process, so it gets the root path again.
+      path: this.#context.serverRootPath + (query === '' ? path : `${path}?${query}`),
       callId,
       clientAddress: clientAddress(request, this.#context),
       trusted: peer !== null && this.#context.trustsProxy(peer),

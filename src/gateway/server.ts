@@ -1,9 +1,11 @@
 import { readFileSync, unwatchFile, watchFile } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { Socket } from 'node:net';
+import type { Server as NetServer, Socket } from 'node:net';
 import { ClavigerError } from '../domain/error-catalogue.ts';
 import type { Log } from '../observe/log.ts';
+import type { Clock } from '../util/clock.ts';
+import { FrontServer } from './front/front-server.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export interface ServerLimits {
@@ -33,12 +35,16 @@ export interface TlsFiles {
 const TLS_WATCH_INTERVAL_MS = 2_000;
 
 export interface GatewayServer {
-  readonly server: Server;
+  /** What listens: the front, or with TLS Node's server itself. */
+  readonly server: NetServer;
   /** Stops listening and closes idle connections; resolves when the last answer is out. */
   drain(): Promise<void>;
   /** Cuts what is still open. */
   destroy(): void;
 }
+
+/** While draining, connections that became idle are closed this often. */
+const DRAIN_SWEEP_MS = 100;
 
 /** The public port: `node:http` or `node:https` around the pipeline, with every wait bounded. */
 export function createGatewayServer(
@@ -46,6 +52,7 @@ export function createGatewayServer(
   limits: ServerLimits,
   tls: TlsFiles | null,
   log: Log,
+  clock: Clock,
 ): GatewayServer {
   const options: ServerOptions = {
     maxHeaderSize: limits.headerBytesMax,
@@ -87,17 +94,31 @@ export function createGatewayServer(
   });
   if (tls !== null) watchPair(tls, server as TlsServer, log);
 
+  // With TLS the handshake and the encryption outweigh what the front saves.
+  const front = tls === null ? new FrontServer(pipeline, server, limits, clock) : null;
+
   return {
-    server,
+    server: front?.server ?? server,
     drain() {
       return new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-        // A connection that becomes idle while draining is closed by its `connection: close`; a new one is never accepted.
+        const closeIdle = (): void => {
+          front?.closeIdle();
+          server.closeIdleConnections();
+        };
+        // An answer that began before the drain has promised its client to keep the connection; when the answer is out, the
+        // connection is idle and must not hold up the end. A new one is never accepted.
+        const sweep = setInterval(closeIdle, DRAIN_SWEEP_MS);
+        // Connections that the front handed over belong to its server too, so this waits for all of them.
+        (front?.server ?? server).close(() => {
+          clearInterval(sweep);
+          resolve();
+        });
+        closeIdle();
       });
     },
     destroy() {
       if (tls !== null) for (const path of [tls.certPath, tls.keyPath]) unwatchFile(path);
+      front?.destroyAll();
       server.closeAllConnections();
     },
   };

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
+import { OperatorError } from '../util/operator-error.ts';
 import { createLog, LOG_VALUE_CHARS_MAX, type LogLevel } from './log.ts';
 
 function collect(options: { level?: LogLevel; json?: boolean } = {}) {
@@ -63,12 +64,14 @@ describe('lines for people', () => {
     expect(lines).toEqual(['2026-01-02T03:04:05.006Z WARN  slow path=/v1/models note="two words"\n']);
   });
 
-  it('add the stack of an unexpected error and leave it out for one with a code', () => {
+  it('add the stack of an unexpected error and leave it out for one with a code or for the operator', () => {
     const { log, lines } = collect({ json: false });
     log.error({ error: new Error('surprise') }, 'm');
     log.error({ error: Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }) }, 'm');
+    log.error({ error: new OperatorError('Set the variable.') }, 'm');
     expect(lines[0]).toContain('\n    Error: surprise\n');
-    expect(lines[1]?.trimEnd().includes('\n')).toBe(false);
+    for (const line of lines.slice(1)) expect(line.trimEnd()).not.toContain('\n');
+    expect(lines).toHaveLength(3);
   });
 });
 

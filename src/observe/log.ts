@@ -1,3 +1,4 @@
+import { OperatorError } from '../util/operator-error.ts';
 import { createRedactor, type Redactor, redactError } from '../util/redact.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -127,8 +128,9 @@ function humanLine(time: string, level: LogLevel, message: string, fields: Field
     if (value instanceof Error) {
       const { message: text, stack } = redactError(value);
       line += ` ${name}=${JSON.stringify(text)}`;
-      // Expected errors (with a code) explain themselves; for the others the stack is what one needs.
-      if (stack !== undefined && !('code' in value)) line += `\n    ${stack.replaceAll('\n', '\n    ')}`;
+      // Expected errors (with a code, or a sentence for the operator) explain themselves; for the others the stack is what one needs.
+      if (stack !== undefined && !('code' in value) && !(value instanceof OperatorError))
+        line += `\n    ${stack.replaceAll('\n', '\n    ')}`;
     } else if (typeof value === 'string') {
       const text = plainText(value);
       line += ` ${name}=${BARE.test(text) ? text : JSON.stringify(text)}`;

@@ -3,6 +3,7 @@
  * disk, and keeps itself current through the feed.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import type { Server } from 'node:net';
 import { compileConfiguration } from '../domain/compile-configuration.ts';
 import type { Configuration, PriceSource } from '../domain/configuration.ts';
 import { FAKE_PROVIDER } from '../domain/provider-catalogue.ts';
@@ -12,6 +13,7 @@ import { createRelay } from '../gateway/endpoints/relay-to-control.ts';
 import { createGateway } from '../gateway/gateway.ts';
 import { FeedClient } from '../gateway/live/feed-client.ts';
 import { SocketFeedTransport } from '../gateway/live/feed-transport.ts';
+import { ForeignInstallationError } from '../gateway/live/foreign-installation.ts';
 import { LiveKnowledge } from '../gateway/live/live-knowledge.ts';
 import { LocalSnapshots } from '../gateway/live/local-snapshots.ts';
 import { MapPrincipalStore } from '../gateway/live/principal-store.ts';
@@ -39,6 +41,9 @@ import { ProcessList } from './previous-processes.ts';
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
 const SHIP_AT_EXIT_MS = 3_000;
 const LOCAL_BACK_OFF_MAX_MS = 250;
+
+// Small buffers come from slabs of this size. Every request needs several, and a slab is a garbage collected object of its own.
+Buffer.poolSize = 64 * 1024;
 
 runChild(startGatewayProcess);
 
@@ -97,9 +102,14 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       log.warn({ gatewayId }, 'A newer process has taken this slot; this one ends');
       process.exit(0);
     },
-    onForeignInstallation: (error) => stopForeign(error, log),
+    onForeignInstallation: (error) => stopForeign(error, Number.isFinite(knowledge.ageMs()), log),
     onPosition: ({ installation }) => {
-      usageLog.bindInstallation(installation);
+      try {
+        usageLog.bindInstallation(installation);
+      } catch (error) {
+        if (error instanceof ForeignInstallationError) stopForeign(error, false, log);
+        throw error;
+      }
       adoptOrphans(installation);
     },
     // The control process is next door: a long wait would only keep new keys out after it restarts.
@@ -202,7 +212,7 @@ function compiled(settings: Settings, prices: PriceSource, log: Log): Configurat
   return result.configuration;
 }
 
-function listen(server: import('node:http').Server, settings: Settings): Promise<void> {
+function listen(server: Server, settings: Settings): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: Error & { code?: string }) => {
       reject(
@@ -253,8 +263,12 @@ function registerProcessMetrics(
   });
 }
 
-/** Two histories are never mixed: the process ends with a sentence that names both, and the operator decides. */
-function stopForeign(error: Error, log: Log): void {
+/**
+ * Two histories are never mixed: the process ends with a sentence that names both, and at the start of an instance the
+ * operator decides. When the database was the right one before (`wasRight`), it is the one that changed: what is on disk is
+ * served on, by a process that is started again and asks anew.
+ */
+function stopForeign(error: Error, wasRight: boolean, log: Log): void {
   log.error({}, error.message);
-  process.send?.({ type: 'fatal', message: error.message, retry: false }, () => process.exit(1));
+  process.send?.({ type: 'fatal', message: error.message, retry: wasRight }, () => process.exit(1));
 }

@@ -164,7 +164,9 @@ export class SupervisedProcess {
       this.#ended?.();
       return;
     }
-    if (this.#fatal !== null && !this.#fatal.retry && !this.#everReady) {
+    // A process that serves from disk may be ready before it learns that it can not run: its first life counts as the start.
+    const isStart = !this.#everReady || this.#starts === 1;
+    if (this.#fatal !== null && !this.#fatal.retry && isStart) {
       this.#ending = true;
       onCannotRun(this.#fatal.message);
       return;

@@ -163,7 +163,10 @@ class Supervisor {
       ...this.#common(),
       name: `gateway process ${slot}`,
       fork: () => {
-        const { process: child } = cluster.fork(env);
+        const worker = cluster.fork(env);
+        const { process: child } = worker;
+        // Errors of its channel (it died while it was sent something) are handled where they arise, on the process.
+        worker.on('error', () => {});
         rescueUndelivered(child, () => this.#othersListen(child.pid));
         return child;
       },

@@ -311,7 +311,7 @@ describe('the routes of a key', () => {
   });
 });
 
-it('many keys, made and used and deleted at the same time, never see an answer of another revision', async () => {
+it('many keys made, changed and deleted at the same time each see their own changes at once', async () => {
   await Promise.all(
     Array.from({ length: 20 }, async (_, index) => {
       const made = await post('/key/generate', { models: [index % 2 === 0 ? 'alpha' : 'beta'] });

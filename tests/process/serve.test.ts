@@ -51,7 +51,7 @@ function serve(env: Record<string, string>): Run {
 
 async function banner(run: Run): Promise<string> {
   return await until(`the banner; it says ${run.stdout}${run.stderr}`, () => {
-    const text = /^Claviger is serving on[^]*?-d '.*'$/m.exec(run.stdout)?.[0];
+    const text = /^Claviger is serving on[\s\S]*?-d '.*'$/m.exec(run.stdout)?.[0];
     return text ?? null;
   });
 }
@@ -94,15 +94,13 @@ describe('the first start', () => {
   it.each([
     ['a wrong setting', { PORT: 'x' }, /^claviger: The port .*\n$/],
     ['a config file that is missing', { CONFIG_FILE_PATH: 'none.yaml' }, /^claviger: .*none\.yaml.*\n$/],
-    ['a data directory that is a file', { CLAVIGER_DATA_DIR: 'file' }, /^claviger: The data directory .*\n$/],
-    [
-      'a data directory that can not be made',
-      { CLAVIGER_DATA_DIR: 'file/data' },
-      /^claviger: The data directory .*\n$/,
-    ],
+    ['a data directory that is a file', { CLAVIGER_DATA_DIR: 'file' }, /^claviger: The data directory .*ENOTDIR.*\n$/],
+    ['one that can not be made', { CLAVIGER_DATA_DIR: 'file/data' }, /^claviger: The data directory .*EEXIST.*\n$/],
+    ['one where keys can not be kept', { CLAVIGER_DATA_DIR: 'file', DATABASE_URL: '' }, /^claviger: .*ENOTDIR.*\n$/],
   ])('answers %s with one sentence and exit code 1', async (_what, env, sentence) => {
     writeFileSync(join(cwd, 'file'), '');
-    const run = serve({ PORT: '0', LITELLM_MASTER_KEY: 'sk-1', LITELLM_SALT_KEY: 'salt', ...env });
+    const secrets = { LITELLM_MASTER_KEY: 'sk-1', LITELLM_SALT_KEY: 'salt' };
+    const run = serve({ PORT: '0', DATABASE_URL: 'postgresql://x@127.0.0.1:1/x', ...secrets, ...env });
     expect(await run.ended).toBe(1);
     expect(run.stderr).toMatch(sentence);
   });

@@ -3,14 +3,15 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 
 import { get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { processIdentity } from '../../src/util/process-identity.ts';
 import { freePort } from '../support/free-port.ts';
 import { until } from '../support/until.ts';
 import { type Instance, instances, ordinaryAccount, orNull, ownedBy } from './support.ts';
 
-const { cleanUp, dataDir, dataDirWithDatabase, start } = instances();
+const { cleanUp, dataDir, dataDirWithDatabase, removeTemplate, start } = instances();
 afterEach(cleanUp);
+afterAll(removeTemplate);
 
 const isGone = (pid: number) => until(`process ${pid} ends`, () => (processIdentity(pid) === null ? true : null));
 

@@ -147,6 +147,8 @@ export interface StartedInstances {
   readonly dataDirWithDatabase: () => Promise<string>;
   /** Ends what is left, whatever the test did to it. */
   readonly cleanUp: () => Promise<void>;
+  /** After all tests of the file. */
+  readonly removeTemplate: () => Promise<void>;
 }
 
 export function instances(): StartedInstances {
@@ -174,6 +176,9 @@ export function instances(): StartedInstances {
       started.push(instance);
       return instance;
     },
+    removeTemplate: async () => {
+      if (template !== null) rmSync(await template, { recursive: true, force: true });
+    },
     cleanUp: async () => {
       for (const instance of started.splice(0)) {
         if (instance.supervisor.exitCode === null && instance.supervisor.signalCode === null) await instance.end();
@@ -189,7 +194,6 @@ export function instances(): StartedInstances {
 
 async function makeTemplate(): Promise<string> {
   const directory = mkdtempSync('/tmp/cts-template-');
-  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
   const database = await startEmbeddedPostgres({
     dataDir: directory,
     socketDir: directory,

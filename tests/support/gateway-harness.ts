@@ -13,6 +13,7 @@ import type { JsonObject, KeyDigest, Principal } from '../../src/domain/virtual-
 import { AccessLog, type AccessRecord } from '../../src/gateway/access-log.ts';
 import { createAuthenticate } from '../../src/gateway/auth/authenticate.ts';
 import { keyDigest } from '../../src/gateway/auth/key-digest.ts';
+import type { Relay } from '../../src/gateway/endpoints/relay-to-control.ts';
 import { createGateway } from '../../src/gateway/gateway.ts';
 import { scanFrames } from '../../src/gateway/live/checked-frames.ts';
 import { LiveKnowledge } from '../../src/gateway/live/live-knowledge.ts';
@@ -52,6 +53,8 @@ export interface HarnessOptions {
   readonly usageLogFs?: UsageLogFs;
   readonly usageLogRetryMs?: number;
   readonly upstreamOf?: (deployment: Deployment) => Upstream;
+  /** The way to a control process; none when absent. */
+  readonly relay?: Relay;
 }
 
 /** An answer that was read to its end. */
@@ -229,7 +232,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
       responseHeldBytesMax: options.responseHeldBytesMax ?? 8 * 1024 * 1024,
       staticHeaders: ['x-litellm-version', '0.0.0', 'x-claviger-version', '0.0.0', 'x-claviger-region', 'test'],
     },
-    relay: null,
+    relay: options.relay ?? null,
     cors: { origins: ['*'], allowCredentials: false },
     metricsText: async () => expositionText(registry.collect()),
     limits: { ...DEFAULT_SERVER_LIMITS, ...options.limits },

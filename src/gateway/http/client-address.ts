@@ -1,11 +1,16 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { GatewayContext } from '../gateway-context.ts';
+
+export interface AddressedRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly socket: { readonly remoteAddress?: string | undefined };
+}
 
 /**
  * Address of the caller. `x-forwarded-for` counts only from a trusted proxy: the right-most entry that is not itself one, because
  * everything left of it was written by somebody else.
  */
-export function clientAddress(request: IncomingMessage, context: Pick<GatewayContext, 'trustsProxy'>): string | null {
+export function clientAddress(request: AddressedRequest, context: Pick<GatewayContext, 'trustsProxy'>): string | null {
   const peer = plainAddress(request.socket.remoteAddress);
   if (peer === null) return null;
   const forwarded = request.headers['x-forwarded-for'];

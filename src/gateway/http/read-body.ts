@@ -3,8 +3,6 @@ import { ClavigerError } from '../../domain/error-catalogue.ts';
 
 /** `onBody` or `onBodyError` is called back once; an object because there is one per request. */
 export interface BodyReader {
-  /** The body will be read, as far as its head tells. */
-  onBodyWanted(): void;
   onBody(body: Buffer): void;
   onBodyError(error: ClavigerError): void;
 }
@@ -20,7 +18,13 @@ const EMPTY = Buffer.alloc(0);
  * Reads a request body into one buffer of at most `bytesMax` bytes. A declared length over the limit is refused before a byte is
  * read; a chunked body at the byte that passes it. A client that leaves calls nothing: the caller watches `close`.
  */
-export function readBody(request: IncomingMessage, bytesMax: number, reader: BodyReader): void {
+export function readBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  reader: BodyReader,
+  /** The body will be read, as far as its head tells. */
+  onWanted: () => void,
+): void {
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') {
     reader.onBodyError(new ClavigerError('unsupported_content_encoding', { encoding: encoding.slice(0, 40) }));
@@ -31,7 +35,7 @@ export function readBody(request: IncomingMessage, bytesMax: number, reader: Bod
     reader.onBodyError(new ClavigerError('body_too_large', { limitBytes: bytesMax }));
     return;
   }
-  reader.onBodyWanted();
+  onWanted();
   let only: Buffer | null = null;
   let chunks: Buffer[] | null = null;
   let length = 0;

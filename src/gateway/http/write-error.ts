@@ -1,5 +1,5 @@
-import type { ServerResponse } from 'node:http';
 import { type ClavigerError, errorBody } from '../../domain/error-catalogue.ts';
+import type { ClientResponse } from './client-response.ts';
 
 /** After these the rest of the request is not read, so the connection can not be used again. */
 export function endsConnection({ code }: ClavigerError): boolean {
@@ -11,7 +11,7 @@ export function endsConnection({ code }: ClavigerError): boolean {
  * client is gone. A request whose body was not read to its end keeps its connection only if the rest is small: Node drains it.
  */
 export function writeError(
-  response: ServerResponse,
+  response: ClientResponse,
   error: ClavigerError,
   headers: readonly string[],
   options: { readonly includeCallId: string | null; readonly close?: boolean },

@@ -28,7 +28,9 @@ export class FrameBuffer {
     this.#reserve(FRAME_HEADER_BYTES + payload.length * 3);
     const written = this.#bytes.write(payload, start + FRAME_HEADER_BYTES);
     if (written === 0 || written > FRAME_PAYLOAD_BYTES_MAX) {
-      throw new RangeError(`a frame of ${written} bytes can not be written; 1 to ${FRAME_PAYLOAD_BYTES_MAX} are possible`);
+      throw new RangeError(
+        `a frame of ${written} bytes can not be written; 1 to ${FRAME_PAYLOAD_BYTES_MAX} are possible`,
+      );
     }
     const end = start + FRAME_HEADER_BYTES + written;
     this.#bytes.writeUInt32BE(written, start);

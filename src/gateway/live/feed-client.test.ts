@@ -142,7 +142,11 @@ class Gateway {
   readonly ends: unknown[] = [];
 
   constructor(options: Partial<FeedClientOptions> = {}) {
-    this.snapshots = new LocalSnapshots({ directory: join(directory, 'slot'), store: this.store, log: this.recorded.log });
+    this.snapshots = new LocalSnapshots({
+      directory: join(directory, 'slot'),
+      store: this.store,
+      log: this.recorded.log,
+    });
     this.snapshots.restore(null);
     this.knowledge = new LiveKnowledge(this.store, {} as Configuration, systemClock);
     this.client = new FeedClient({
@@ -191,7 +195,9 @@ describe('FeedClient', () => {
     expect(gateway.store.key(tokenOf('a'))).toBeUndefined();
     // What was acknowledged is what a start finds without the control process.
     const copy = new MapPrincipalStore();
-    new LocalSnapshots({ directory: join(directory, 'slot'), store: copy, log: gateway.recorded.log }).restore(INSTALLATION);
+    new LocalSnapshots({ directory: join(directory, 'slot'), store: copy, log: gateway.recorded.log }).restore(
+      INSTALLATION,
+    );
     expect(stateOf(copy)).toEqual(stateOf(gateway.store));
   });
 
@@ -216,7 +222,9 @@ describe('FeedClient', () => {
 
   it('is the same wherever the stream is cut into chunks', async () => {
     await control.listen();
-    const bytes = Buffer.from([...snapshotFrames(at(10), ['ä']), deltaFrame(10, 11, keyChange(11, '🔑'))].map(encodeDownFrame).join(''));
+    const bytes = Buffer.from(
+      [...snapshotFrames(at(10), ['ä']), deltaFrame(10, 11, keyChange(11, '🔑'))].map(encodeDownFrame).join(''),
+    );
     const stride = pick(151, 11);
     let cut = 0;
     control.onStream = (response) => {

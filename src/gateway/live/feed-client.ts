@@ -108,10 +108,11 @@ export class FeedClient {
         this.#collector?.addSettings(action.settings);
         break;
       case 'commit-snapshot':
+        // Before anything is replaced: whoever has state of another installation can still refuse.
+        onPosition?.(action.position, 'snapshot');
         this.#collector?.commit(action.position);
         this.#collector = null;
         snapshots.storeReplaced();
-        onPosition?.(action.position, 'snapshot');
         break;
       case 'apply-delta':
         // In force first, on disk second, acknowledged third.
@@ -142,13 +143,9 @@ export class FeedClient {
     const decoder = new DownFrameDecoder();
     this.#acknowledged = null;
     this.#armSilence();
-    // Events of a connection that was hung up are not ours any more, even when they are already on their way.
-    const connection = this.#options.transport.stream('/feed/v1/stream', JSON.stringify(hello), {
-      onOpen: () => {
-        if (this.#connection === connection) this.#handle({ type: 'connected' });
-      },
+    this.#connection = this.#options.transport.stream('/feed/v1/stream', JSON.stringify(hello), {
+      onOpen: () => this.#handle({ type: 'connected' }),
       onData: (chunk) => {
-        if (this.#connection !== connection) return;
         this.#silence?.refresh();
         try {
           decoder.push(chunk, (frame) => this.#handle({ type: 'frame', frame }));
@@ -156,11 +153,8 @@ export class FeedClient {
           this.#handle({ type: 'lost', reason: (error as Error).message });
         }
       },
-      onEnd: (reason) => {
-        if (this.#connection === connection) this.#handle({ type: 'lost', reason });
-      },
+      onEnd: (reason) => this.#handle({ type: 'lost', reason }),
     });
-    this.#connection = connection;
   }
 
   #hangUp(): void {

@@ -39,7 +39,12 @@ const did = (actions: readonly FeedAction[]): string[] => actions.map((action) =
 
 /** Connected, with `rev` applied. */
 function live(rev: number): FeedState {
-  const { state } = play(initialFeedState(at(rev)), { type: 'start' }, { type: 'connected' }, welcome('delta', at(rev)));
+  const { state } = play(
+    initialFeedState(at(rev)),
+    { type: 'start' },
+    { type: 'connected' },
+    welcome('delta', at(rev)),
+  );
   expect(state.phase).toBe('live');
   return state;
 }
@@ -140,7 +145,13 @@ describe('step', () => {
   it('commits a snapshot only when it is complete', () => {
     const start = play(initialFeedState(null), { type: 'start' }, { type: 'connected' });
     const whole = play(start.state, ...snapshotEvents(at(3)));
-    expect(did(whole.actions)).toEqual(['begin-snapshot', 'add-settings', 'add-keys', 'add-deleted-keys', 'commit-snapshot']);
+    expect(did(whole.actions)).toEqual([
+      'begin-snapshot',
+      'add-settings',
+      'add-keys',
+      'add-deleted-keys',
+      'commit-snapshot',
+    ]);
     expect(whole.state).toMatchObject({ phase: 'live', have: at(3) });
     const short = play(start.state, ...snapshotEvents(at(3), 2));
     expect(did(short.actions)).not.toContain('commit-snapshot');
@@ -206,10 +217,7 @@ describe('step', () => {
     const start = play(initialFeedState(at(5)), { type: 'start' }, { type: 'connected' });
     const { state, actions } = play(start.state, welcome('snapshot', { ...at(9), installation: 'other' }));
     expect(state.phase).toBe('ended');
-    expect(actions).toEqual([
-      { do: 'hang-up' },
-      { do: 'foreign-installation', local: INSTALLATION, other: 'other' },
-    ]);
+    expect(actions).toEqual([{ do: 'hang-up' }, { do: 'foreign-installation', local: INSTALLATION, other: 'other' }]);
   });
 
   it('does not take deltas on top of what it does not have', () => {
@@ -231,7 +239,8 @@ describe('step', () => {
 
   it('waits longer with each attempt until the feed confirms something', () => {
     const lost: FeedEvent = { type: 'lost', reason: 'x' };
-    const wait = (actions: readonly FeedAction[]): FeedAction | undefined => actions.findLast(({ do: verb }) => verb === 'wait');
+    const wait = (actions: readonly FeedAction[]): FeedAction | undefined =>
+      actions.findLast(({ do: verb }) => verb === 'wait');
     let state = live(5);
     for (let attempt = 0; attempt < 3; attempt += 1) {
       const failed = play(state, lost);
@@ -259,15 +268,22 @@ describe('step', () => {
   });
 
   it('never goes backwards, and never skips, whatever comes', () => {
-    const position = fc.record({ epoch: fc.integer({ min: 1, max: 2 }), rev: fc.nat(4) }).map(({ epoch, rev }) => at(rev, epoch));
+    const position = fc
+      .record({ epoch: fc.integer({ min: 1, max: 2 }), rev: fc.nat(4) })
+      .map(({ epoch, rev }) => at(rev, epoch));
     const anything: fc.Arbitrary<FeedEvent> = fc.oneof(
-      fc.constantFrom<FeedEvent>({ type: 'start' }, { type: 'retry' }, { type: 'connected' }, { type: 'lost', reason: 'x' }),
+      fc.constantFrom<FeedEvent>(
+        { type: 'start' },
+        { type: 'retry' },
+        { type: 'connected' },
+        { type: 'lost', reason: 'x' },
+      ),
       fc.tuple(fc.constantFrom('snapshot' as const, 'delta' as const), position).map(([mode, p]) => welcome(mode, p)),
       position.map((p) => frame({ t: 'snapshot-begin', position: p, keyCount: 0 })),
       position.map((p) => frame({ t: 'snapshot-end', position: p })),
-      fc.tuple(fc.nat(4), fc.nat(4), fc.integer({ min: 1, max: 2 })).map(([from, to, epoch]) =>
-        frame({ t: 'delta', epoch, from, to, changes: [] }),
-      ),
+      fc
+        .tuple(fc.nat(4), fc.nat(4), fc.integer({ min: 1, max: 2 }))
+        .map(([from, to, epoch]) => frame({ t: 'delta', epoch, from, to, changes: [] })),
       fc.nat(5).map((rev) => ping(rev)),
     );
     fc.assert(

@@ -3,9 +3,9 @@
  * socket and no data; the states, events and the table below are explained in docs/specs/config-feed.md.
  */
 import type { Change, Position } from '../../domain/change.ts';
+import type { JsonValue } from '../../domain/virtual-key.ts';
 import { isBefore } from '../../feed/codec.ts';
 import { type DownFrame, FEED_PROTOCOL, type KeyWithSpend } from '../../feed/protocol.ts';
-import type { JsonValue } from '../../domain/virtual-key.ts';
 
 /**
  * idle: not started. dialling: the request is on its way. greeting: connected, `welcome` awaited. snapshot: a snapshot is
@@ -47,7 +47,7 @@ export type FeedAction =
   | { readonly do: 'commit-snapshot'; readonly position: Position }
   | { readonly do: 'apply-delta'; readonly from: Position; readonly to: Position; readonly changes: readonly Change[] }
   | { readonly do: 'confirm'; readonly dbAgeMs: number }
-  | { readonly do: 'report'; readonly level: 'info' | 'warn' | 'error'; readonly message: string }
+  | { readonly do: 'report'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
   | { readonly do: 'foreign-installation'; readonly local: string; readonly other: string }
   | { readonly do: 'superseded' };
 
@@ -98,13 +98,13 @@ function reconnect(state: FeedState, report: FeedAction | null, atLeastMs = 0): 
   };
 }
 
-function report(level: 'info' | 'warn' | 'error', message: string): FeedAction {
+function report(level: 'debug' | 'info' | 'warn' | 'error', message: string): FeedAction {
   return { do: 'report', level, message };
 }
 
 const lost: Handler<'lost'> = (state, { reason }) =>
   // The first failure is worth a line, the hundredth of the same outage is not.
-  reconnect(state, report(state.attempt === 0 ? 'warn' : 'info', `The feed is not available: ${reason}`));
+  reconnect(state, report(state.attempt === 0 ? 'warn' : 'debug', `The feed is not available: ${reason}`));
 
 const outOfPlace = (state: FeedState, event: { readonly frame: DownFrame }): FeedStep =>
   reconnect(state, report('error', `The feed sent ${event.frame.t} while ${state.phase}; connecting again`));
@@ -118,7 +118,11 @@ const stop: Handler<'stop'> = (state) => ended(state);
 const superseded: Handler<'superseded'> = (state) => ended(state, { do: 'superseded' });
 
 const goaway: Handler<'goaway'> = (state, { frame }) =>
-  reconnect(state, report('info', 'The control process asked to connect again'), Math.min(frame.retryAfterMs, GOAWAY_MS_MAX));
+  reconnect(
+    state,
+    report('info', 'The control process asked to connect again'),
+    Math.min(frame.retryAfterMs, GOAWAY_MS_MAX),
+  );
 
 const welcome: Handler<'welcome'> = (state, { frame }) => {
   if (frame.protocol !== FEED_PROTOCOL) {
@@ -129,7 +133,10 @@ const welcome: Handler<'welcome'> = (state, { frame }) => {
   if (refusal !== null) return refusal;
   if (frame.mode === 'snapshot') return { state: { ...state, phase: 'snapshot' }, actions: [] };
   if (state.have === null || state.have.epoch !== frame.position.epoch) {
-    return reconnect(state, report('error', 'The feed offered deltas on top of something that this gateway does not have'));
+    return reconnect(
+      state,
+      report('error', 'The feed offered deltas on top of something that this gateway does not have'),
+    );
   }
   return { state: { ...state, phase: 'live' }, actions: [] };
 };

@@ -2,7 +2,10 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:h
 
 /** How a gateway process reaches its control plane. Here: plain HTTP on the unix socket of the instance. */
 export interface FeedTransport {
-  /** POST whose answer is read as it comes, until `close` is called or `onEnd` has been. */
+  /**
+   * POST whose answer is read as it comes. The handler is not called before this returns, nor after `close` or `onEnd`: what
+   * is still on its way then belongs to nobody.
+   */
   stream(path: string, body: string, handler: FeedStreamHandler): { close(): void };
   /** POST with a short answer. Rejects when there is none within `timeoutMs`. */
   post(path: string, body: string, timeoutMs: number): Promise<FeedAnswer>;
@@ -13,7 +16,6 @@ export interface FeedStreamHandler {
   /** The head has come with status 200. */
   onOpen(): void;
   onData(chunk: Buffer): void;
-  /** Once, unless `close` was called before. */
   onEnd(reason: string): void;
 }
 
@@ -114,7 +116,8 @@ async function readAnswer(response: IncomingMessage): Promise<string> {
   let length = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > FEED_ANSWER_BYTES_MAX) throw new FeedAnswerError(`an answer is longer than ${FEED_ANSWER_BYTES_MAX} bytes`);
+    if (length > FEED_ANSWER_BYTES_MAX)
+      throw new FeedAnswerError(`an answer is longer than ${FEED_ANSWER_BYTES_MAX} bytes`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString('utf8');

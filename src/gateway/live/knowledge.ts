@@ -1,5 +1,5 @@
-import type { Configuration } from '../../domain/configuration.ts';
 import type { Position } from '../../domain/change.ts';
+import type { Configuration } from '../../domain/configuration.ts';
 import type { KeyDigest, Principal } from '../../domain/virtual-key.ts';
 
 /** A key in memory. `spendNano` is what the database last said plus what this process settled since. */

@@ -5,11 +5,20 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pick } from '../../../tests/support/length.ts';
+import {
+  at,
+  FLEET_KEY,
+  INSTALLATION,
+  keyChange,
+  keyDeleted,
+  principalOf,
+  recordingLog,
+  stateOf,
+} from '../../../tests/support/principals.ts';
 import type { Change, Position } from '../../domain/change.ts';
 import { type DeltaLogFs, nodeDeltaLogFs } from './delta-log.ts';
 import { ForeignInstallationError } from './foreign-installation.ts';
 import { LocalSnapshots, SNAPSHOTS_KEPT } from './local-snapshots.ts';
-import { at, FLEET_KEY, INSTALLATION, keyChange, keyDeleted, principalOf, recordingLog, stateOf } from '../../../tests/support/principals.ts';
 import { MapPrincipalStore } from './principal-store.ts';
 
 let directory: string;
@@ -59,8 +68,14 @@ function reboot(fields: Fields = {}, installation: string | null = INSTALLATION)
   return gateway;
 }
 
-const snapshotNames = (): string[] => readdirSync(directory).filter((name) => name.endsWith('.snap')).sort();
-const deltaNames = (): string[] => readdirSync(directory).filter((name) => name.startsWith('delta-')).sort();
+const snapshotNames = (): string[] =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith('.snap'))
+    .sort();
+const deltaNames = (): string[] =>
+  readdirSync(directory)
+    .filter((name) => name.startsWith('delta-'))
+    .sort();
 
 describe('LocalSnapshots', () => {
   it('has nothing in an empty directory', () => {
@@ -69,7 +84,10 @@ describe('LocalSnapshots', () => {
 
   it('boots into exactly what was there, snapshot and deltas', async () => {
     const first = new Gateway();
-    first.replace(at(10), Array.from({ length: 1_203 }, (_, index) => index));
+    first.replace(
+      at(10),
+      Array.from({ length: 1_203 }, (_, index) => index),
+    );
     await first.snapshots.settled();
     first.change(keyChange(11, 'new'), keyDeleted(12, 5));
     first.change({ rev: 13, kind: 'setting', id: 'x', value: { y: [1] } });
@@ -186,7 +204,10 @@ describe('LocalSnapshots', () => {
 
   it('loses no delta that comes while a snapshot is being written', async () => {
     const gateway = new Gateway({ framesMax: 4 });
-    gateway.replace(at(0), Array.from({ length: 3_000 }, (_, index) => `k${index}`));
+    gateway.replace(
+      at(0),
+      Array.from({ length: 3_000 }, (_, index) => `k${index}`),
+    );
     for (let rev = 1; rev <= 30; rev += 1) {
       gateway.change(keyChange(rev, rev));
       await new Promise((resolve) => setImmediate(resolve));
@@ -244,6 +265,27 @@ describe('LocalSnapshots', () => {
     second.change(keyChange(14, 'other'), keyChange(15, 'more'));
     const third = reboot();
     expect(third.state).toEqual(second.state);
+  });
+
+  it('never continues across a gap, also when what lies beyond it begins where a later history arrives', async () => {
+    const first = new Gateway();
+    first.replace(at(10), ['a']);
+    await first.snapshots.settled();
+    for (let rev = 11; rev <= 14; rev += 1) first.change(keyChange(rev, rev));
+    await first.snapshots.close();
+    const second = reboot();
+    second.change(keyChange(15, 'lost'));
+    await second.snapshots.close();
+    // A power failure takes the end of the first log; the second one begins behind what is left.
+    const log = join(directory, deltaNames()[0]!);
+    writeFileSync(log, readFileSync(log).subarray(0, -3));
+    const third = reboot();
+    expect(third.store.position).toEqual(at(13));
+    third.change(keyChange(14, 'other'));
+    await third.snapshots.close();
+    const fourth = reboot();
+    expect(fourth.store.position).toEqual(at(14));
+    expect(fourth.state).toEqual(third.state);
   });
 });
 

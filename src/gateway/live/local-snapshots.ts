@@ -210,7 +210,10 @@ export class LocalSnapshots {
         this.#store.applyDelta(to, changes),
       );
       if (reading.cutBytes > 0) {
-        this.#log.warn({ file: name, cutBytes: reading.cutBytes }, 'The delta log has an unfinished end, which is ignored');
+        this.#log.warn(
+          { file: name, cutBytes: reading.cutBytes },
+          'The delta log has an unfinished end, which is ignored',
+        );
       }
       this.#frames += reading.frames;
       this.#bytes += reading.bytes;
@@ -228,7 +231,10 @@ export class LocalSnapshots {
       this.#log.warn({ file: name, error }, 'The snapshot is of a newer version and is left alone');
       return;
     }
-    this.#log.error({ file: name, error }, 'The snapshot is damaged; it is set aside as .bad and an older one is tried');
+    this.#log.error(
+      { file: name, error },
+      'The snapshot is damaged; it is set aside as .bad and an older one is tried',
+    );
     try {
       renameSync(join(this.#directory, name), join(this.#directory, `${name}.bad`));
     } catch (renameError) {

@@ -1,8 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { pick } from '../../../tests/support/length.ts';
+import {
+  at,
+  FLEET_KEY,
+  keyChange,
+  keyDeleted,
+  principalOf,
+  stateOf,
+  tokenOf,
+} from '../../../tests/support/principals.ts';
 import type { Change } from '../../domain/change.ts';
-import { at, FLEET_KEY, keyChange, keyDeleted, principalOf, stateOf, tokenOf } from '../../../tests/support/principals.ts';
 import { MapPrincipalStore } from './principal-store.ts';
 
 function storeWith(...names: string[]): MapPrincipalStore {
@@ -78,7 +86,11 @@ describe('MapPrincipalStore', () => {
   it('is the same after a snapshot and the deltas behind it as after a later snapshot', () => {
     const name = fc.constantFrom('a', 'b', 'c', 'd');
     const change = fc.oneof(
-      name.map((id) => (rev: number): Change => keyDeleted(rev, id)),
+      name.map(
+        (id) =>
+          (rev: number): Change =>
+            keyDeleted(rev, id),
+      ),
       fc.tuple(name, fc.boolean()).map(
         ([id, blocked]) =>
           (rev: number): Change =>

@@ -371,9 +371,33 @@ describe('a disk that is full', () => {
     const log = open({ fs });
     await begin(log, 'a');
     fs.writeError = noSpace;
-    await expect(begin(log, 'b')).rejects.toThrow();
+    // The first of the two fits as a whole.
+    await Promise.allSettled([begin(log, 'b'), begin(log, 'c')]);
+    fs.kill();
     abandon(log);
     expect((await settledIn(open())).map(({ intent }) => intent.requestId)).toEqual(['a']);
+  });
+
+  it('gives the numbers of a refused turn to others, also when the file could not be cut back', async () => {
+    const fs = new FaultyFs();
+    const log = open({ fs, writeRetryMs: 5, syncIntervalMs: 1 });
+    await begin(log, 'a');
+    await until(() => log.segments.unsyncedBytes === 0);
+    fs.writeError = noSpace;
+    fs.ftruncateSync = () => {
+      throw noSpace;
+    };
+    await Promise.allSettled([begin(log, 'refused'), begin(log, 'refused too')]);
+    fs.writeError = null;
+    await until(() => log.failure === null);
+    await begin(log, 'b');
+    await finish(log, 'b');
+    await finish(log, 'a');
+    const ids = (await settledIn(log)).map(({ seq, intent }) => `${seq} ${intent.requestId}`);
+    expect(ids).toEqual(['3 b', '4 a']);
+    fs.kill();
+    abandon(log);
+    expect((await settledIn(open())).map(({ seq, intent }) => `${seq} ${intent.requestId}`)).toEqual(ids);
   });
 });
 
@@ -401,6 +425,44 @@ describe('a disk that does not sync', () => {
     expect(recovered.lastSeq).toBe(6);
     expect(calls).toEqual(['a', 'b', 'c']);
     expect(failed!.firstSeq).toBe(1);
+  });
+
+  it('is survived by a process that is killed before the files that were replaced are gone', async () => {
+    const fs = new FaultyFs();
+    const log = open({ fs, syncIntervalMs: 1, segmentBytesMax: 4_000 });
+    const waiting: (() => void)[] = [];
+    const { fdatasync } = fs;
+    // Until a segment begins between the two frames of a call: then one that is not synced begins before it.
+    let count = 0;
+    do {
+      for (const release of waiting.splice(0)) release();
+      fs.fdatasync = fdatasync;
+      await until(() => log.segments.unsyncedBytes === 0);
+      fs.fdatasync = (fd, done) => {
+        waiting.push(() => fdatasync(fd, done));
+      };
+      // Of changing sizes, so that a segment is full at every place of a call sooner or later.
+      await begin(log, `r${count}`, { endUser: 'x'.repeat((count * 37) % 300) });
+      await finish(log, `r${count}`);
+      count += 1;
+      expect(count).toBeLessThan(200);
+    } while (segmentFiles(directory).at(-1)!.firstSeq !== log.lastSeq);
+    const replaced = segmentFiles(directory).at(-1)!;
+    fs.unlinkSync = () => {};
+    fs.fdatasync = fdatasync;
+    fs.failNextSync();
+    for (const release of waiting) release();
+    await until(() => log.counts.syncFailures === 1 && log.failure === null);
+    await begin(log, 'after');
+    await finish(log, 'after');
+    expect(segmentFiles(directory).at(-1)).toEqual(replaced);
+    const calls = await settledIn(log);
+    fs.kill();
+    abandon(log);
+    const second = open();
+    expect(await settledIn(second)).toEqual(calls);
+    expect(second.lastSeq).toBe(2 * count + 2);
+    expect([...readFrames(directory).keys()].length).toBe(2 * count + 2);
   });
 
   it('lets no call in until a sync has worked', async () => {

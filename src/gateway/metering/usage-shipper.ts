@@ -219,12 +219,7 @@ export class UsageShipper implements UsageLogListener {
       built.isSent = true;
       throw error;
     });
-    if (answer.status === 413 && calls.length > 1) {
-      // Large records: smaller batches from now on.
-      this.#recordsMax = Math.max(1, Math.floor(calls.length / 2));
-      this.#batch = null;
-      await this.#forgetReader();
-    }
+    if (answer.status === 400 || answer.status === 413) await this.#shrink(built);
     if (answer.status !== 200) {
       // An error may come after the commit.
       built.isSent = true;
@@ -233,11 +228,29 @@ export class UsageShipper implements UsageLogListener {
     return parseUsageReply(answer.body);
   }
 
+  /**
+   * The batch is too large, or something in it can not be understood: it comes again in halves. A single record that is still
+   * refused is left out, with a line in the log, because it would hold up all that follow.
+   */
+  async #shrink({ from, to, calls }: Batch): Promise<void> {
+    if (calls.length === 0) return;
+    if (calls.length > 1) {
+      this.#recordsMax = Math.floor(calls.length / 2);
+      this.#batch = null;
+      await this.#forgetReader();
+      return;
+    }
+    const { requestId } = calls[0]!.intent;
+    this.#options.log.error({ requestId, seq: to }, 'A usage record was refused and is not delivered');
+    this.#batch = { from, to, calls: [], isSent: true };
+  }
+
   #accepted({ to, calls }: Batch, reply: Extract<UsageReply, { ok: true }>): void {
     if (reply.cursor !== to)
       throw new Error(`the database took frames up to ${to} and says that it stands at ${reply.cursor}`);
     this.#batch = null;
     this.#cursorIsKnown = true;
+    this.#recordsMax = Math.min(BATCH_RECORDS_MAX, this.#recordsMax * 2);
     this.#advanceTo(to, calls);
     for (const [token, spendNano] of Object.entries(reply.spend)) {
       const entry = this.#options.keyEntry(token as KeyDigest);

@@ -470,6 +470,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     identity!.entry.spendNano += BigInt(this.#costNano);
     if (status === 'failure' && this.#error !== null) {
       context.metrics.attemptFailed(this.#exchange.model!.requested, this.#deployment, httpStatus, this.#error.code);
+      this.#logCause(this.#error);
     }
     const firstToken = this.#firstTokenMonotonicMs;
     context.usage.settle(
@@ -488,6 +489,14 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
       },
       this,
     );
+  }
+
+  /** The client is told in general what went wrong below HTTP; the operator needs to know exactly. */
+  #logCause({ cause, code, message }: ClavigerError): void {
+    if (!(cause instanceof Error)) return;
+    const { id, apiBase } = this.#deployment;
+    const fields = { callId: this.#exchange.callId, modelId: id, apiBase, code, reason: cause.message };
+    this.#exchange.context.log.warn(fields, message);
   }
 
   /** Metrics and access log of a request that this attempt ended. */

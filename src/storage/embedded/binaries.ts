@@ -132,8 +132,9 @@ function copyBinaries(source: PlatformPackage, copy: string): void {
       verbatimSymlinks: true,
       filter: (path) => !path.endsWith('.a') && !path.endsWith(`${sep}pkgconfig`),
     });
-    if (!makeLinks(native)) throw new OperatorError(`Can not make the links of the embedded PostgreSQL in ${native}.`);
+    // Modes are copied too, and those of a read-only installation would keep the links out.
     openToAll(partial);
+    if (!makeLinks(native)) throw new OperatorError(`Can not make the links of the embedded PostgreSQL in ${native}.`);
     renameSync(native, copy);
   } catch (error) {
     if (!existsSync(copy)) throw error;
