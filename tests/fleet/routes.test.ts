@@ -105,7 +105,9 @@ describe.each(KINDS)('on $name', (kind) => {
     const cases = ROUTES.flatMap((row) =>
       examplePaths(row).flatMap((path) =>
         [...row.methods, wrongMethod(row)].flatMap((method) =>
-          method === null ? [] : credentials(row, method).map((key) => caseOf(kind, row, method, kind.rootPath + path, key)),
+          method === null
+            ? []
+            : credentials(row, method).map((key) => caseOf(kind, row, method, kind.rootPath + path, key)),
         ),
       ),
     );

@@ -187,7 +187,9 @@ describe('with the authority in ssl_verify, and a proxy', () => {
     });
     const { status, text } = await chat(away, 'plain');
     expect(status).toBe(500);
-    expect(JSON.parse(text).error.message).toMatch(/^litellm\.APIConnectionError: OpenAIException - The provider can not/);
+    expect(JSON.parse(text).error.message).toMatch(
+      /^litellm\.APIConnectionError: OpenAIException - The provider can not/,
+    );
     await away.waitForLog(/reason="?[^"]*ECONNREFUSED/);
   });
 });

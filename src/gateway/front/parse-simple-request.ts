@@ -28,7 +28,7 @@ export function parseSimpleRequest(bytes: Buffer, headBytesMax: number): SimpleR
   const line = text.slice(0, lineEnd);
   if (!line.startsWith('POST /') || !line.endsWith(' HTTP/1.1')) return null;
   const target = line.slice(5, -9);
-  if (target.includes(' ')) return null;
+  if (!TARGET.test(target)) return null;
 
   const headers: Record<string, string> = {};
   let at = lineEnd + 2;
@@ -52,6 +52,7 @@ export function parseSimpleRequest(bytes: Buffer, headBytesMax: number): SimpleR
 const HEAD_END = Buffer.from('\r\n\r\n');
 /** Anything but printable ASCII, tab, and CR LF pairs. A lone CR or LF is odd. */
 const ODD_CHARACTER = /[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n/;
+const TARGET = /^[\x21-\x7e]+$/;
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 const CONTENT_LENGTH = /^\d{1,9}$/;
 const NOT_SIMPLE = new Set([

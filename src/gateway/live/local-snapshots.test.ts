@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../../../tests/support/eventually.ts';
 import { pick } from '../../../tests/support/length.ts';
 import {
   at,
@@ -240,7 +241,7 @@ describe('LocalSnapshots', () => {
     expect(gateway.persisted.at(-1)).toEqual(at(1));
     expect(reboot().store.position).toEqual(at(1));
     full = false;
-    await until(() => gateway.persisted.at(-1)?.rev === 3);
+    await eventually(() => gateway.persisted.at(-1)?.rev === 3);
     expect(reboot().state).toEqual(gateway.state);
   });
 
@@ -334,14 +335,6 @@ describe('damage', () => {
     );
   });
 });
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('what was waited for did not happen');
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
 
 /** The same snapshot with another format number and a header checksum that fits. */
 function asFormat(bytes: Buffer, format: number): Buffer {

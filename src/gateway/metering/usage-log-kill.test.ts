@@ -70,7 +70,7 @@ describe('a gateway process that is killed', () => {
       await log.close();
       transport.close();
 
-      expect(settled.size).toBeGreaterThan(KILLS * 10);
+      expect(settled.size).toBeGreaterThan(KILLS);
       for (const [id, costNano] of settled) {
         // Exactly what was settled, and not an estimate of it.
         expect([id, ledger.rows.get(id)?.costNano, ledger.rows.get(id)?.estimated]).toEqual([id, costNano, false]);
@@ -85,7 +85,7 @@ describe('a gateway process that is killed', () => {
       expect(estimated.length).toBeGreaterThan(0);
       expect(estimated.length).toBeLessThanOrEqual(KILLS * 20);
     },
-    pick(60_000, 600_000),
+    pick(120_000, 900_000),
   );
 });
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { eventually } from '../../../tests/support/eventually.ts';
 import { pick } from '../../../tests/support/length.ts';
 import { principalOf, recordingLog } from '../../../tests/support/principals.ts';
 import { begin, finish } from '../../../tests/support/usage.ts';
@@ -93,7 +94,7 @@ describe('UsageShipper', () => {
     const { log, shipper } = start();
     for (let index = 0; index < 20; index += 1) await begin(log, `r${index}`);
     await Promise.all(Array.from({ length: 20 }, (_, index) => finish(log, `r${index}`)));
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(ledger.rows.size).toBe(20);
     expect(ledger.batches.filter(({ records }) => records.length > 0)).toHaveLength(1);
     expect(ledger.rows.get('r3')).toMatchObject({ seq: 24, teamId: 'team', costNano: 123, provider: 'openai' });
@@ -105,12 +106,12 @@ describe('UsageShipper', () => {
     const { log, shipper } = start({ shipper: { batchDelayMaxMs: 200 } });
     const startMs = performance.now();
     await call(log, 'alone');
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(performance.now() - startMs).toBeGreaterThan(150);
     for (let index = 0; index < BATCH_RECORDS_MAX; index += 1) await begin(log, `r${index}`);
     const fullMs = performance.now();
     await Promise.all(Array.from({ length: BATCH_RECORDS_MAX }, (_, index) => finish(log, `r${index}`)));
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(ledger.rows.size).toBe(BATCH_RECORDS_MAX + 1);
     expect(performance.now() - fullMs).toBeLessThan(5_000);
     expect(Math.max(...ledger.batches.map(({ records }) => records.length))).toBe(BATCH_RECORDS_MAX);
@@ -123,14 +124,14 @@ describe('UsageShipper', () => {
     expect(ledger.batches).toEqual([]);
     expect(shipper.backlogRecords).toBe(1);
     log.bindInstallation('installation');
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(ledger.rows.size).toBe(1);
   });
 
   it('asks after a restart where the database stands, and goes on from there', async () => {
     const first = start();
     await call(first.log, 'a');
-    await until(() => first.shipper.isDone);
+    await eventually(() => first.shipper.isDone);
     ledger.fault = () => 'refused';
     await call(first.log, 'b');
     await begin(first.log, 'c');
@@ -138,7 +139,7 @@ describe('UsageShipper', () => {
     ledger.fault = () => 'none';
     const batches = ledger.batches.length;
     const second = start();
-    await until(() => second.shipper.isDone);
+    await eventually(() => second.shipper.isDone);
     expect([...ledger.rows.keys()]).toEqual(['a', 'b', 'c']);
     expect(ledger.rows.get('c')).toMatchObject({ errorCode: KILLED_IN_FLIGHT, costNano: 500, estimated: true });
     expect(ledger.batches[batches]).toMatchObject({ from: 0, to: 0, records: [] });
@@ -151,7 +152,7 @@ describe('UsageShipper', () => {
     ledger.fault = () => faults.shift() ?? 'none';
     for (let index = 0; index < 5; index += 1) {
       await call(log, `r${index}`);
-      await until(() => shipper.isDone);
+      await eventually(() => shipper.isDone);
     }
     expect(ledger.rows.size).toBe(5);
     expect(ledger.duplicates).toBe(0);
@@ -172,7 +173,7 @@ describe('UsageShipper', () => {
     // The request path adds what a call costs; the reply of the database replaces the sum.
     entry.spendNano += 100n;
     await call(log, 'a');
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(entry.spendNano).toBe(5_223n);
     let release: () => void = () => {};
     const held = new Promise<void>((resolve) => {
@@ -188,8 +189,8 @@ describe('UsageShipper', () => {
     await held;
     // Settled while the batch with `b` is on its way.
     await call(log, 'c', 7);
-    await until(() => entry.spendNano === 5_240n);
-    await until(() => shipper.isDone);
+    await eventually(() => entry.spendNano === 5_240n);
+    await eventually(() => shipper.isDone);
     expect(entry.spendNano).toBe(5_240n);
   });
 
@@ -205,7 +206,7 @@ describe('UsageShipper', () => {
     ledger.fault = () => 'none';
     const during = Array.from({ length: 30 }, (_, index) => call(log, `late${index}`));
     await Promise.all(during);
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(ledger.rows.size).toBe(210);
     expect(ledger.duplicates).toBe(0);
     expect(shipper.backlogRecords).toBe(0);
@@ -214,12 +215,12 @@ describe('UsageShipper', () => {
   it('sends again what a database lost that was put back to an earlier state', async () => {
     const { log, shipper } = start();
     for (let index = 0; index < 10; index += 1) await call(log, `r${index}`);
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     const key = `${GATEWAY} ${log.identity.incarnation}`;
     ledger.cursors.set(key, 8);
     for (const id of ['r4', 'r5', 'r6', 'r7', 'r8', 'r9']) ledger.rows.delete(id);
     await call(log, 'new');
-    await until(() => shipper.isDone && ledger.rows.has('new'));
+    await eventually(() => shipper.isDone && ledger.rows.has('new'));
     expect(ledger.rows.size).toBe(11);
     expect(ledger.cursors.get(key)).toBe(log.lastSeq);
   });
@@ -227,14 +228,14 @@ describe('UsageShipper', () => {
   it('goes on as a new incarnation when the database has frames that the disk lost', async () => {
     const first = start();
     await call(first.log, 'a');
-    await until(() => first.shipper.isDone);
+    await eventually(() => first.shipper.isDone);
     await leave(first);
     const copy = join(root, 'before');
     cpSync(join(root, 'gateway-0'), copy, { recursive: true });
     const second = start();
     await call(second.log, 'b');
     await call(second.log, 'c');
-    await until(() => second.shipper.isDone);
+    await eventually(() => second.shipper.isDone);
     await leave(second);
     // A power failure: the files are as they were, the database is not.
     rmSync(join(root, 'gateway-0'), { recursive: true });
@@ -242,7 +243,7 @@ describe('UsageShipper', () => {
     const third = start();
     await call(third.log, 'd');
     await call(third.log, 'e');
-    await until(() => third.shipper.isDone);
+    await eventually(() => third.shipper.isDone);
     expect([...ledger.rows.keys()].sort()).toEqual(['a', 'b', 'c', 'd', 'e']);
     expect(third.log.identity.incarnation).not.toBe(first.log.identity.incarnation);
     expect(recorded.text()).toContain('goes on as a new incarnation');
@@ -251,16 +252,16 @@ describe('UsageShipper', () => {
   it('loses nothing when two processes have a copy of the same files', async () => {
     const first = start();
     await call(first.log, 'a');
-    await until(() => first.shipper.isDone);
+    await eventually(() => first.shipper.isDone);
     await leave(first);
     cpSync(join(root, 'gateway-0'), join(root, 'copied'), { recursive: true });
     const one = start();
     const other = start({ directory: 'copied' });
     for (let index = 0; index < 5; index += 1) {
       await call(one.log, `one${index}`);
-      await until(() => one.shipper.isDone);
+      await eventually(() => one.shipper.isDone);
       await call(other.log, `other${index}`);
-      await until(() => other.shipper.isDone);
+      await eventually(() => other.shipper.isDone);
     }
     expect(ledger.rows.size).toBe(11);
     expect(one.log.identity.incarnation).not.toBe(other.log.identity.incarnation);
@@ -271,7 +272,7 @@ describe('UsageShipper', () => {
     ledger.status = ({ records }) => (records.some(({ requestId }) => requestId === 'r5') ? 400 : 200);
     for (let index = 0; index < 12; index += 1) await begin(log, `r${index}`);
     await Promise.all(Array.from({ length: 12 }, (_, index) => finish(log, `r${index}`)));
-    await until(() => shipper.isDone);
+    await eventually(() => shipper.isDone);
     expect(ledger.rows.size).toBe(11);
     expect(ledger.rows.has('r5')).toBe(false);
     expect(recorded.text()).toContain('"requestId":"r5"');
@@ -331,7 +332,7 @@ describe('UsageShipper', () => {
         await leave(gateway);
         gateway = start(options);
         ledger.fault = () => 'none';
-        await until(() => gateway.shipper.isDone);
+        await eventually(() => gateway.shipper.isDone);
         const { lastSeq, identity } = gateway.log;
         const delivered = new Map(
           [...ledger.rows.values()].map(({ requestId, costNano }) => [requestId, Number(costNano)]),
@@ -398,7 +399,7 @@ describe('shipOrphanedLogs', () => {
     ledger.fault = () => 'refused';
     const leaving = new AbortController();
     const shipping = shipOrphanedLogs(options(leaving.signal));
-    await until(() => recorded.text().includes('Usage could not be delivered'));
+    await eventually(() => recorded.text().includes('Usage could not be delivered'));
     leaving.abort();
     expect(await shipping).toEqual([]);
   });
@@ -406,14 +407,6 @@ describe('shipOrphanedLogs', () => {
 
 async function recordOf(log: UsageLog) {
   await call(log, 'template', 123);
-  await until(() => ledger.rows.has('template'));
+  await eventually(() => ledger.rows.has('template'));
   return ledger.rows.get('template')!;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error('what was waited for did not happen');
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
 }
