@@ -105,18 +105,22 @@ async function runCase(test, candidates, machine) {
   for (const candidate of relays) {
     await busySlice(candidate, test, WARM_UP_SECONDS, core);
   }
-  const figures = { name: test.name, title: test.title, stream: test.stream, busy: {}, single: {}, rate: {} };
+  const figures = {
+    name: test.name,
+    title: test.title,
+    stream: test.stream,
+    busy: {},
+    single: {},
+    rate: {},
+    repeated: [],
+  };
   const rounds = async (into, contestants, slice) => {
     for (const candidate of contestants) into[candidate.name] = [];
     for (let round = 0; round < options.rounds; round++) {
       say(`${test.name}: round ${round + 1} of ${options.rounds}, ${nameOfMode(into, figures)}`);
       for (let i = 0; i < contestants.length; i++) {
         const candidate = contestants[(i + round) % contestants.length];
-        try {
-          into[candidate.name].push(await slice(candidate));
-        } catch (error) {
-          throw new Error(`${candidate.name} failed in ${test.name}: ${error.message}\n${candidate.logText()}`);
-        }
+        into[candidate.name].push(await attempted(slice, candidate, test, figures.repeated));
       }
     }
   };
@@ -137,6 +141,21 @@ async function runCase(test, candidates, machine) {
     );
   }
   return figures;
+}
+
+/** A slice may fail once, when the machine stood still; that is reported. The same slice failing again ends the run. */
+async function attempted(slice, candidate, test, repeated) {
+  try {
+    return await slice(candidate);
+  } catch (error) {
+    say(`${candidate.name} failed in ${test.name} and tries again: ${error.message}`);
+    repeated.push(`${candidate.name} in ${test.name}: ${error.message}`);
+  }
+  try {
+    return await slice(candidate);
+  } catch (error) {
+    throw new Error(`${candidate.name} failed twice in ${test.name}: ${error.message}\n${candidate.logText()}`);
+  }
 }
 
 async function startUp(dir, skipped) {

@@ -15,6 +15,8 @@ export function markdownReport(result) {
   if (result.skipped.length > 0) {
     parts.push(`Not measured: ${result.skipped.map(({ name, why }) => `${name} (${why})`).join(', ')}.`);
   }
+  const repeated = result.cases.flatMap((test) => test.repeated);
+  if (repeated.length > 0) parts.push(`Slices that failed and were measured again: ${repeated.join('; ')}.`);
   if (options.modes.includes('busy')) parts.push(...busyTable(result));
   if (options.modes.includes('single'))
     parts.push(...latencyTable(result, 'single', 'One connection: latency without load'));

@@ -63,5 +63,5 @@ function textLine(r: AccessRecord): string {
   const model = r.modelGroup === '' ? '' : ` ${r.modelGroup}`;
   const tokens = `${r.promptTokens}+${r.completionTokens} tokens`;
   const error = r.errorCode === null ? '' : ` ${r.errorCode}`;
-  return `${new Date(r.atMs).toISOString()} info ${r.method} ${r.route} ${r.status} ${Math.round(r.durationMs)} ms${model} ${tokens} $${r.costNano / 1e9} key=${r.key} call=${r.callId}${error}\n`;
+  return `${new Date(r.atMs).toISOString()} INFO  ${r.method} ${r.route} ${r.status} ${Math.round(r.durationMs)} ms${model} ${tokens} $${r.costNano / 1e9} key=${r.key} call=${r.callId}${error}\n`;
 }

@@ -6,6 +6,7 @@ import { ClavigerError } from '../domain/error-catalogue.ts';
 import type { Log } from '../observe/log.ts';
 import type { Clock } from '../util/clock.ts';
 import { FrontServer } from './front/front-server.ts';
+import { ignoreUpgrade, wantsWebSocket } from './http/ignore-upgrade.ts';
 import type { Pipeline } from './pipeline.ts';
 
 export interface ServerLimits {
@@ -79,7 +80,10 @@ export function createGatewayServer(
   server.on('checkContinue', onRequest);
   // Other expectations are none of ours; Node would answer 417 without our envelope.
   server.on('checkExpectation', onRequest);
-  server.on('upgrade', (request, socket, head) => pipeline.handleUpgrade(request, socket as Socket, head));
+  server.on('upgrade', (request, socket, head) => {
+    if (wantsWebSocket(request)) pipeline.handleUpgrade(request, socket as Socket, head);
+    else ignoreUpgrade(server, request, socket as Socket, head);
+  });
   server.on('clientError', (error: Error & { code?: string }, socket: Socket) => {
     if (!socket.writable || error.code === 'ECONNRESET') {
       socket.destroy();

@@ -4,8 +4,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createRelay, RELAYED_REQUESTS_MAX, type Relay } from '../../src/gateway/endpoints/relay-to-control.ts';
-import { type GatewayHarness, startGateway } from '../support/gateway-harness.ts';
-import { type RawAnswer, requestText, sendRaw } from '../support/http-raw.ts';
+import { type GatewayHarness, KEY, startGateway } from '../support/gateway-harness.ts';
+import { connectRaw, type RawAnswer, requestText, sendRaw } from '../support/http-raw.ts';
 import { pick } from '../support/length.ts';
 import { type Claviger, startClaviger, temporaryDirectory } from '../support/processes.ts';
 import { until } from '../support/until.ts';
@@ -171,8 +171,32 @@ describe('an instance with a .env file', () => {
     await using claviger = await startClaviger({ cwd: dir, env: { LITELLM_MODE: 'PRODUCTION' } });
     const { answer } = await chat(claviger, { key: claviger.masterKey });
     expect(answer.header('x-claviger-region')).toBe('default');
-    await claviger.waitForLog(/ info POST \/v1\/chat\/completions 200 /);
+    await claviger.waitForLog(/ INFO {2}POST \/v1\/chat\/completions 200 /);
     expect(claviger.logs()).not.toMatch(/ (debug|DEBUG) /);
+  });
+});
+
+describe('an offer to speak HTTP/2, as Java clients make it', () => {
+  const OFFER = { Connection: 'Upgrade, HTTP2-Settings', Upgrade: 'h2c', 'HTTP2-Settings': 'AAEAAEAAAAIAAAABAAMAAABk' };
+
+  it('is ignored: the request is answered, and so are the next ones on its connection', async () => {
+    const gateway = await startGateway();
+    const headers = { ...OFFER, Authorization: `Bearer ${KEY}` };
+    // Long enough to come in several pieces.
+    const body = (stream: boolean) =>
+      JSON.stringify({ model: 'fake-gpt', stream, messages: [{ role: 'user', content: 'x'.repeat(300_000) }] });
+    const connection = await connectRaw({ port: gateway.port });
+    for (const stream of [false, true, false]) {
+      await connection.write(requestText('POST', '/v1/chat/completions', headers, body(stream)));
+      const answer = await connection.answer();
+      expect(answer.status).toBe(200);
+      expect(answer.text()).toMatch(stream ? /data: \[DONE\]\s*$/ : /"object":"chat.completion"/);
+    }
+    await connection.write(requestText('GET', '/v1/models', { ...OFFER, Authorization: 'Bearer sk-nobody' }));
+    expect((await connection.answer()).status).toBe(401);
+    connection.destroy();
+    await gateway.settled(3);
+    await gateway.stop();
   });
 });
 

@@ -238,17 +238,24 @@ describe('a client that leaves', () => {
     await settledAsLeft();
   });
 
-  it('between two attempts is not tried for again', async () => {
+  it('between two attempts is not tried for again, or is settled as left', async () => {
     let client: StreamingCall | null = null;
-    upstream.answer((call) => {
-      if (upstream.calls.length > 1) return sendJson(call, 200, COMPLETION);
-      client?.leave();
-      // The failure arrives together with the news that the client has left, or right after it.
-      setTimeout(() => sendJson(call, 500, { error: { message: 'no' } }), 20);
-    });
-    client = start({ ...CHAT, model: 'pair' });
-    await settledAsLeft();
-    expect(upstream.calls.length).toBe(1);
+    for (let round = 0; round < 10; round++) {
+      before = gateway.usage().settled.length;
+      // The failure and the news that the client has left arrive together, in this order or the other.
+      upstream.answer((call) => {
+        if (upstream.calls.length > 1) return;
+        client?.leave();
+        sendJson(call, 500, { error: { message: 'no' } });
+      });
+      client = start({ ...CHAT, model: 'pair' });
+      await client.end;
+      await gateway.quiet();
+      const records = gateway.usage().settled.slice(before);
+      expect(records.at(-1)).toMatchObject({ status: 'failure' });
+      expect(records.length).toBeLessThanOrEqual(2);
+      if (records.length === 2) expect(records[1]).toMatchObject({ httpStatus: 499 });
+    }
   });
 
   it('with several requests on one connection leaves all of them: each is aborted and settled once', async () => {

@@ -19,6 +19,8 @@ import { intentOf } from './intent.ts';
 
 /** Bytes of a provider's error answer that are read; the rest of the answer is cut off. */
 const ERROR_BODY_BYTES_MAX = 64 * 1024;
+/** What a provider gets to end its answer after `[DONE]`, so that its connection can be used again; then it is cut. */
+const END_AFTER_DONE_MS = 1_000;
 /** Bytes kept of the end of an answer that was too large to hold: OpenAI-compatible servers put `usage` last. */
 const TAIL_BYTES = 64 * 1024;
 
@@ -40,6 +42,8 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #mode: Mode = 'waiting';
   #afterSettle: AfterSettle = 'nothing';
   #abort: (() => void) | null = null;
+  /** Runs while a provider that has sent `[DONE]` has not ended its answer. */
+  #endTimer: NodeJS.Timeout | null = null;
   #resume: (() => void) | null = null;
   #head: AnswerHead | null = null;
   #chunks: Buffer[] = [];
@@ -128,6 +132,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   }
 
   onEnd(): void {
+    this.#clearEndTimer();
     this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
     switch (this.#mode) {
       case 'error': {
@@ -145,9 +150,12 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
       case 'large':
         this.#finishLarge();
         return;
-      case 'stream':
-        this.#finishStream();
+      case 'stream': {
+        const last = this.#tap!.end();
+        if (last !== null) this.#forward(last);
+        if (this.#mode === 'stream') this.#finishStream();
         return;
+      }
       case 'waiting':
         this.#fail(
           mapUpstreamFailure(
@@ -160,7 +168,13 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   }
 
   onError(error: UpstreamError): void {
+    this.#clearEndTimer();
     if (this.#mode === 'over') return;
+    // Complete but for its end, which never came.
+    if (error.kind === 'timeout' && this.#tap?.sawFinishReason === true) {
+      this.#finishStream();
+      return;
+    }
     this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
     const kind = error.kind === 'aborted' ? 'reset' : error.kind;
     const text = FAILURE_TEXT[kind];
@@ -308,10 +322,16 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     const tap = this.#tap!;
     const forward = tap.push(chunk);
     if (tap.overflowed) {
+      this.#finishStream();
       this.#abort?.();
-      this.onEnd();
       return true;
     }
+    return this.#forward(forward);
+  }
+
+  /** Sends whole events to the client, and ends the stream when its last one has come. */
+  #forward(events: Buffer | null): boolean {
+    const tap = this.#tap!;
     const { response } = this.#exchange;
     if (!response.headersSent) {
       // The status waits for the first event, so that a failure before it is a real status and another deployment can try.
@@ -319,7 +339,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         this.#failStreamEarly();
         return true;
       }
-      if (tap.events === 0) return true;
+      if (tap.events === 0 && !tap.sawDone) return true;
       this.#firstTokenMonotonicMs = this.#exchange.context.clock.monotonicMs();
       this.#watchDrain();
       response.writeHead(200, [
@@ -330,8 +350,14 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         'no-cache',
       ]);
     }
-    const flowing = forward === null ? !response.writableNeedDrain : response.write(forward);
-    if (tap.sawDone && this.#mode === 'stream') this.#finishStream();
+    const flowing = events === null ? !response.writableNeedDrain : response.write(events);
+    if (tap.error !== undefined) {
+      this.#finishStream();
+      this.#abort?.();
+    } else if (tap.sawDone && this.#mode === 'stream') {
+      this.#endTimer = setTimeout(() => this.#abort?.(), END_AFTER_DONE_MS);
+      this.#finishStream();
+    }
     return flowing;
   }
 
@@ -346,7 +372,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         this.#failStreamEarly();
         return;
       }
-      this.#cutStream(mapProviderError(500, JSON.stringify({ error: tap.error }), provider, this.#secrets()), true);
+      this.#cutStream(mapProviderError(500, JSON.stringify({ error: tap.error }), provider, this.#secrets()));
       return;
     }
     if (!tap.sawDone && !tap.sawFinishReason) {
@@ -380,12 +406,12 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   }
 
   /** The client has part of the stream: it gets one last event that says why it ends, and no `[DONE]`. */
-  #cutStream(error: ClavigerError, clientHasError = false): void {
+  #cutStream(error: ClavigerError): void {
     this.#error = error;
     this.#providerId = this.#tap!.providerId;
     this.#answeredModel = this.#tap!.answeredModel;
     this.#estimateDelivered();
-    this.#finish('failure', error.status, clientHasError ? 'end-stream' : 'cut-stream');
+    this.#finish('failure', error.status, 'cut-stream');
   }
 
   #endStream(): void {
@@ -394,10 +420,6 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     const tap = this.#tap;
     if (tap === null) {
       response.end(this.#chunks[this.#chunks.length - 1]);
-      return;
-    }
-    if (this.#error !== null) {
-      response.end();
       return;
     }
     let tail = '';
@@ -410,9 +432,12 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         : tap.usageEvent;
       tail = `data: ${JSON.stringify(event)}\n\n`;
     }
-    const rest = tap.rest();
-    if (rest !== null) response.write(rest);
     response.end(`${tail}data: [DONE]\n\n`);
+  }
+
+  #clearEndTimer(): void {
+    if (this.#endTimer !== null) clearTimeout(this.#endTimer);
+    this.#endTimer = null;
   }
 
   // -- Both -----------------------------------------------------------------------------------------------------------------

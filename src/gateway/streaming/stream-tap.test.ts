@@ -34,7 +34,7 @@ describe('StreamTap', () => {
         expect(tap.usage).toEqual({ prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
         expect(tap.usageEvent?.['id']).toBe('chatcmpl-1');
         expect([tap.providerId, tap.answeredModel]).toEqual(['chatcmpl-1', 'm-2']);
-        expect([tap.sawDone, tap.sawFinishReason, tap.error, tap.rest()]).toEqual([true, true, undefined, null]);
+        expect([tap.sawDone, tap.sawFinishReason, tap.error, tap.end()]).toEqual([true, true, undefined, null]);
       }),
       { numRuns: 500 },
     );
@@ -43,15 +43,27 @@ describe('StreamTap', () => {
   it('sees the end of a stream as missing when it was cut inside an event', () => {
     const { tap, out } = run([Buffer.from(CHUNK('a') + CHUNK('b').slice(0, 40))]);
     expect(out).toBe(CHUNK('a'));
+    expect(tap.end()).toBeNull();
     expect([tap.sawDone, tap.sawFinishReason]).toEqual([false, false]);
-    expect(tap.rest()?.toString()).toBe(CHUNK('b').slice(0, 40));
   });
 
-  it('finds an error object in a stream and still relays the event', () => {
+  it('takes a complete event at the end of a stream that has no blank line behind it', () => {
+    const { tap, out } = run([Buffer.from(CHUNK('a') + CHUNK('b', 'stop').trimEnd())]);
+    expect(out).toBe(CHUNK('a'));
+    expect(tap.end()?.toString()).toBe(CHUNK('b', 'stop'));
+    expect([tap.sawDone, tap.sawFinishReason]).toEqual([false, true]);
+
+    const done = run([Buffer.from(`${CHUNK('a')}data: [DONE]`)]);
+    expect([done.tap.end(), done.tap.sawDone]).toEqual([null, true]);
+  });
+
+  it('keeps an error back with all that follows it', () => {
     const error = 'data: {"error":{"message":"overloaded","code":503}}\n\n';
-    const { tap, out } = run([Buffer.from(CHUNK('a')), Buffer.from(error)]);
-    expect(tap.error).toEqual({ message: 'overloaded', code: 503 });
-    expect(out).toBe(CHUNK('a') + error);
+    for (const pieces of [[CHUNK('a'), error, CHUNK('b')], [CHUNK('a') + error + CHUNK('b')]]) {
+      const { tap, out } = run(pieces.map((piece) => Buffer.from(piece)));
+      expect(tap.error).toEqual({ message: 'overloaded', code: 503 });
+      expect(out).toBe(CHUNK('a'));
+    }
   });
 
   it('keeps a usage object that rides on a content chunk where it is; the last one wins', () => {

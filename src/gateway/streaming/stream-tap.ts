@@ -6,8 +6,9 @@ export const EVENT_BYTES_MAX = 8 * 1024 * 1024;
 /**
  * Watches a server-sent stream of chat or text completion chunks while its bytes are relayed. Bytes go in as they come from the
  * provider; whole events come out as the same bytes, and only the few events that matter are decoded (the first one, one with
- * an `error`, one with a usage object). Two kinds of event are kept back for the caller to place at the end:
- * `data: [DONE]`, because the settlement comes before the last byte, and the usage chunk, because the client may not have asked for it.
+ * an `error`, one with a usage object). Three kinds of event are kept back: `data: [DONE]`, because the settlement comes before the
+ * last byte; the usage chunk, because the client may not have asked for it; and an error with all that follows it, because the
+ * provider's text may hold a credential. The caller puts what belongs there at the end.
  *
  * A quote inside a JSON string is escaped, so the bytes `"usage"` can only be a member name.
  */
@@ -18,7 +19,7 @@ export class StreamTap {
   usageEvent: JsonObject | null = null;
   providerId: string | null = null;
   answeredModel: string | null = null;
-  /** `error` member of an event: the provider failed after status 200. */
+  /** `error` member of an event: the provider failed after status 200. Nothing behind it is relayed. */
   error: JsonValue | undefined = undefined;
   sawDone = false;
   sawFinishReason = false;
@@ -33,6 +34,7 @@ export class StreamTap {
 
   /** Takes bytes from the provider; returns what may go to the client now, or null. */
   push(chunk: Buffer): Buffer | null {
+    if (this.error !== undefined) return null;
     const bytes = this.#carry === null ? chunk : Buffer.concat([this.#carry, chunk]);
     const end = lastBoundary(bytes);
     if (end === bytes.length) this.#carry = null;
@@ -43,11 +45,19 @@ export class StreamTap {
     return end === 0 ? null : this.#scan(end === bytes.length ? bytes : bytes.subarray(0, end));
   }
 
-  /** Bytes of an event that never ended: the stream was cut inside it, or its last blank line is missing. */
-  rest(): Buffer | null {
+  /**
+   * The provider has ended the stream. What it sent last without a blank line is an event if it is complete, because several
+   * servers leave that line out; half an event is dropped. Returns what may go to the client, with its blank line, or null.
+   */
+  end(): Buffer | null {
     const rest = this.#carry;
     this.#carry = null;
-    return rest === null || rest.length === 0 ? null : rest;
+    if (rest === null) return null;
+    const data = dataOf(rest);
+    if (data === null || (data !== '[DONE]' && parseObject(data) === null)) return null;
+    let length = rest.length;
+    while (rest[length - 1] === 0x0a || rest[length - 1] === 0x0d) length--;
+    return this.#scanEvents(Buffer.concat([rest.subarray(0, length), LF_LF]));
   }
 
   /** Output tokens when the provider sent no usage: about one a chunk, more when chunks are long. */
@@ -69,7 +79,7 @@ export class StreamTap {
   #scanEvents(bytes: Buffer): Buffer | null {
     const kept: Buffer[] = [];
     let start = 0;
-    while (start < bytes.length) {
+    while (start < bytes.length && this.error === undefined) {
       const end = nextBoundary(bytes, start);
       const event = bytes.subarray(start, end);
       if (this.#take(event)) kept.push(event);
@@ -100,7 +110,10 @@ export class StreamTap {
       if (typeof value['id'] === 'string') this.providerId = value['id'];
       if (typeof value['model'] === 'string') this.answeredModel = value['model'];
     }
-    if (value['error'] !== undefined && value['error'] !== null) this.error = value['error'];
+    if (value['error'] !== undefined && value['error'] !== null) {
+      this.error = value['error'];
+      return false;
+    }
     const usage = usageOf(value);
     if (usage === null) return true;
     this.usage = usage;
