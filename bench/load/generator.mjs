@@ -17,8 +17,16 @@ const HEAD_END = Buffer.from('\r\n\r\n');
  * measured part; answers that end between them are counted. The first requests are spread over `spreadMs`: answers of the
  * same length would otherwise all end at once, and a slice would count one wave more or less.
  */
-export async function closedLoop({ port, request, connections, spreadMs = 0, warmMs, durationMs, onMeasure }) {
+export async function closedLoop(options) {
   const run = new Run();
+  try {
+    return await keepBusy(run, options);
+  } finally {
+    run.close();
+  }
+}
+
+async function keepBusy(run, { port, request, connections, spreadMs = 0, warmMs, durationMs, onMeasure }) {
   const open = await Promise.all(Array.from({ length: connections }, () => connect(port, request, run)));
   run.onDone = (connection) => {
     if (!run.stopping) connection.send(performance.now());
@@ -35,15 +43,22 @@ export async function closedLoop({ port, request, connections, spreadMs = 0, war
   const elapsedMs = performance.now() - startedAt;
   onMeasure?.('stop');
   const result = run.result(elapsedMs);
-  await run.end(open);
+  await run.end();
   return { ...result, total: run.total };
 }
 
 /** Starts `perSecond` requests each second, evenly, for `warmMs` plus `durationMs`. */
-export async function openLoop({ port, request, perSecond, warmMs, durationMs, onMeasure }) {
+export async function openLoop(options) {
   const run = new Run();
+  try {
+    return await keepRate(run, options);
+  } finally {
+    run.close();
+  }
+}
+
+async function keepRate(run, { port, request, perSecond, warmMs, durationMs, onMeasure }) {
   const spare = await Promise.all(Array.from({ length: 32 }, () => connect(port, request, run)));
-  const open = [...spare];
   const due = [];
   let opening = 0;
   run.onDone = (connection) => {
@@ -58,12 +73,11 @@ export async function openLoop({ port, request, perSecond, warmMs, durationMs, o
       return;
     }
     due.push(dueAt);
-    if (open.length + opening >= OPEN_LOOP_CONNECTIONS_MAX) return;
+    if (run.connections.length + opening >= OPEN_LOOP_CONNECTIONS_MAX) return;
     opening += 1;
     connect(port, request, run).then(
       (fresh) => {
         opening -= 1;
-        open.push(fresh);
         run.onDone(fresh);
       },
       (error) => run.fail(error),
@@ -91,7 +105,7 @@ export async function openLoop({ port, request, perSecond, warmMs, durationMs, o
   const elapsedMs = performance.now() - measuredAt;
   onMeasure?.('stop');
   const result = run.result(elapsedMs);
-  await run.end(open);
+  await run.end();
   return { ...result, unsent: due.length };
 }
 
@@ -104,8 +118,9 @@ export async function once({ port, request }) {
     run.onDone = resolve;
   });
   connection.send(performance.now());
-  await Promise.race([done, run.failed]);
-  connection.socket.destroy();
+  const late = run.sleep(ANSWER_MS_MAX).then(() => run.fail(new Error(`no answer within ${ANSWER_MS_MAX} ms`)));
+  late.catch(() => undefined);
+  await Promise.race([done, run.failed]).finally(() => run.close());
   return { status: connection.status, body: Buffer.concat(run.keep).toString('utf8') };
 }
 
@@ -114,6 +129,7 @@ class Run {
   constructor() {
     this.onDone = () => undefined;
     this.keep = null;
+    this.connections = [];
     this.stopping = false;
     /** All answers of the run, also those outside the measured part. */
     this.total = 0;
@@ -161,15 +177,20 @@ class Run {
   }
 
   /** Lets answers under way end, so that the next candidate does not start beside this one's leftovers. */
-  async end(connections) {
+  async end() {
     this.stopping = true;
     this.onDone = () => undefined;
     const deadline = performance.now() + ANSWER_MS_MAX;
-    while (connections.some((connection) => connection.busy)) {
+    while (this.connections.some((connection) => connection.busy)) {
       if (performance.now() > deadline) throw new Error(`no answer within ${ANSWER_MS_MAX} ms`);
       await this.sleep(5);
     }
-    for (const connection of connections) connection.socket.destroy();
+  }
+
+  /** Also after a failure: a connection left open would go on asking during the next slice. */
+  close() {
+    this.stopping = true;
+    for (const connection of this.connections) connection.socket.destroy();
   }
 }
 
@@ -178,7 +199,12 @@ function connect(port, request, run) {
     const socket = net.connect(port, '127.0.0.1');
     socket.setNoDelay(true);
     socket.once('error', reject);
-    socket.once('connect', () => resolve(new Connection(socket, request, run)));
+    socket.once('connect', () => {
+      const connection = new Connection(socket, request, run);
+      run.connections.push(connection);
+      if (run.stopping) socket.destroy();
+      resolve(connection);
+    });
   });
 }
 

@@ -51,6 +51,9 @@ describe('the public port with a certificate', () => {
     const stream = await sendRaw(to, requestText('POST', '/v1/chat/completions', headers, body));
     expect(stream.status).toBe(200);
     expect(stream.text()).toMatch(/data: \[DONE\]\s*$/);
+    // An offer of another protocol, which is ignored.
+    const offer = { ...headers, Connection: 'Upgrade', Upgrade: 'h2c' };
+    expect((await sendRaw(to, requestText('GET', '/v1/models', offer))).status).toBe(200);
   });
 
   it('is refused by who does not know its authority, and gives nothing to who speaks no TLS', async () => {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { type IncomingHttpHeaders, request as requestHttp } from 'node:http';
+import { type Agent, type IncomingHttpHeaders, request as requestHttp } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,8 @@ export interface CallOptions {
   /** Null: no credential at all. */
   readonly key?: string | null;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Keeps connections between calls; else each has its own. */
+  readonly agent?: Agent;
 }
 
 /** What the usage log has on disk. */
@@ -259,15 +261,15 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   return harness;
 }
 
-/** One request on a connection of its own, read to the end of its answer. */
+/** One request, read to the end of its answer. */
 export function callGateway(url: string, body: unknown, options: CallOptions = {}): Promise<Answer> {
-  const { path = '/v1/chat/completions', method = 'POST', key = KEY, headers = {} } = options;
+  const { path = '/v1/chat/completions', method = 'POST', key = KEY, headers = {}, agent = false } = options;
   const bytes =
     typeof body === 'string' || Buffer.isBuffer(body) ? Buffer.from(body) : Buffer.from(JSON.stringify(body));
   return new Promise((resolve, reject) => {
     const request = requestHttp(new URL(path, url), {
       method,
-      agent: false,
+      agent,
       headers: {
         ...(key === null ? {} : { authorization: `Bearer ${key}` }),
         'content-type': 'application/json',

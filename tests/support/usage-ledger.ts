@@ -16,7 +16,7 @@ export type IngestFault =
 
 /**
  * The database's side of usage delivery, kept in memory: a cursor per gateway and incarnation, and rows by request id. It is
- * asked over a real unix socket, and every rule that it checks throws into `violations`.
+ * asked over a real unix socket, and what breaks a rule is noted in `violations`.
  */
 export class UsageLedger {
   readonly rows = new Map<string, UsageRecord>();
@@ -34,7 +34,12 @@ export class UsageLedger {
   constructor() {
     this.#server = createServer(async (request, response) => {
       let body = '';
-      for await (const chunk of request) body += chunk;
+      try {
+        for await (const chunk of request) body += chunk;
+      } catch {
+        // The sender was killed in the middle of its batch.
+        return;
+      }
       const batch = parseUsageBatch(body);
       this.#inFlight += 1;
       if (this.#inFlight > 1) this.violations.push('two batches at once');

@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { FeedFormatError, parseAck, parseHello, parseUsageBatch } from '../../feed/codec.ts';
-import { FEED_PING_INTERVAL_MS, FEED_PROTOCOL, type UsageBatch, type UsageReply } from '../../feed/protocol.ts';
+import { type DownFrame, FEED_PING_INTERVAL_MS, FEED_PROTOCOL, type UsageBatch, type UsageReply } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Database, DatabaseBusy, DatabaseUnavailable } from '../../storage/db.ts';
 import { ForeignUsage } from '../money/ingest.ts';
@@ -50,11 +50,13 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
   server.requestTimeout = 0;
   server.keepAliveTimeout = 60_000;
 
-  const ping = setInterval(() => {
+  const pingFrame = (): DownFrame | null => {
     const rev = tail.position?.rev;
-    if (rev === undefined) return;
-    const frame = { t: 'ping', rev, dbAgeMs: Math.round(tail.dbAgeMs()) } as const;
-    for (const subscriber of subscribers) subscriber.write(frame);
+    return rev === undefined ? null : { t: 'ping', rev, dbAgeMs: Math.round(tail.dbAgeMs()) };
+  };
+  const ping = setInterval(() => {
+    const frame = pingFrame();
+    if (frame !== null) for (const subscriber of subscribers) subscriber.write(frame);
   }, options.pingIntervalMs ?? FEED_PING_INTERVAL_MS);
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -101,6 +103,9 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
     });
     try {
       await catchUp(subscriber, hello.have, current, { db: options.db, fleetKey });
+      // At once, so that it can say "there is no such key" from its first second on.
+      const frame = pingFrame();
+      if (frame !== null) subscriber.write(frame);
     } catch (error) {
       if (!subscriber.live && !(error instanceof SubscriberGone)) {
         log.warn({ err: error, gatewayId: hello.gatewayId }, 'a gateway process could not be brought up to date');

@@ -1,5 +1,5 @@
 import type { Deployment } from '../../domain/deployment.ts';
-import { ClavigerError, errorBody, toClavigerError } from '../../domain/error-catalogue.ts';
+import { ClavigerError, toClavigerError } from '../../domain/error-catalogue.ts';
 import { invalidProviderAnswer, mapProviderError, mapUpstreamFailure } from '../../domain/map-provider-error.ts';
 import { dollarsFromNano, type Nano, ZERO_NANO } from '../../domain/money.ts';
 import { parseUsage } from '../../domain/parse-usage.ts';
@@ -15,6 +15,8 @@ import { chunksFromAnswer } from '../providers/openai-compatible/chunks-from-ans
 import { buildUpstreamRequest } from '../providers/openai-compatible/request.ts';
 import type { UpstreamError, UpstreamHandler } from '../providers/upstream.ts';
 import { StreamTap } from '../streaming/stream-tap.ts';
+import { usageInTail } from '../streaming/usage-in-tail.ts';
+import { errorFrame, FAILURE_TEXT, statusInError } from './failure-text.ts';
 import { intentOf } from './intent.ts';
 
 /** Bytes of a provider's error answer that are read; the rest of the answer is cut off. */
@@ -581,44 +583,4 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     for (const value of Object.values(extraHeaders)) if (value.length >= SECRET_CHARS_MIN) secrets.push(value);
     return secrets;
   }
-}
-
-/** What a client is told about a failure below HTTP; addresses and system texts stay in the log. */
-const FAILURE_TEXT = {
-  connect: 'The provider can not be reached.',
-  timeout: 'The provider did not answer in time.',
-  reset: 'The provider closed the connection before the answer was complete.',
-  protocol: 'The provider sent something that is not a valid HTTP answer.',
-  tls: 'No trusted TLS connection to the provider could be made.',
-} as const;
-
-function errorFrame(error: ClavigerError): string {
-  return `data: ${JSON.stringify(errorBody(error))}\n\n`;
-}
-
-function statusInError(error: unknown): number {
-  if (typeof error !== 'object' || error === null) return 500;
-  const { code, status } = error as { code?: unknown; status?: unknown };
-  const number = Number(code ?? status);
-  return number >= 400 && number <= 599 ? number : 500;
-}
-
-/** The last `usage` object in the end of a JSON text; null when there is none that parses. */
-function usageInTail(tail: string): JsonObject | null {
-  const at = tail.lastIndexOf('"usage"');
-  const open = at < 0 ? -1 : tail.indexOf('{', at);
-  if (open < 0) return null;
-  let depth = 0;
-  for (let index = open; index < tail.length; index++) {
-    const code = tail.charCodeAt(index);
-    if (code === 0x7b) depth++;
-    else if (code === 0x7d && --depth === 0) {
-      try {
-        return JSON.parse(tail.slice(open, index + 1)) as JsonObject;
-      } catch {
-        return null;
-      }
-    }
-  }
-  return null;
 }

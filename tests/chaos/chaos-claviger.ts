@@ -1,0 +1,197 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import pg from 'pg';
+import { stringify } from 'yaml';
+import { type Claviger, freePort, startClaviger, temporaryDirectory } from '../support/processes.ts';
+import { until } from '../support/until.ts';
+import { waitUntilCurrent } from '../support/wait-until-current.ts';
+import type { Books, KnownCall, Prices } from './check-books.ts';
+
+export const GATEWAYS = 2;
+export const MODEL = 'chaos';
+export const PRICES: Prices = { promptNano: 2_500, completionNano: 10_000 };
+const NANO_PER_DOLLAR = 1e9;
+const MASTER_KEY = 'sk-master-of-the-chaos-tests';
+const RESTART_MS = 60_000;
+
+/** A standalone instance with two gateway processes, its provider in another process, and the books of both. */
+export class ChaosClaviger {
+  /** The one that runs now; another one after the supervisor was killed. */
+  claviger: Claviger;
+  readonly #dir: string;
+  readonly #start: () => Promise<Claviger>;
+  readonly #upstream: ChildProcess;
+  /** Instances whose supervisor was killed; their gateway processes finish their open requests. */
+  readonly #former: Claviger[] = [];
+
+  private constructor(dir: string, start: () => Promise<Claviger>, upstream: ChildProcess, claviger: Claviger) {
+    this.#dir = dir;
+    this.#start = start;
+    this.#upstream = upstream;
+    this.claviger = claviger;
+  }
+
+  static async start(): Promise<ChaosClaviger> {
+    const dir = await temporaryDirectory('claviger-chaos-');
+    const data = join(dir, 'data');
+    await mkdir(data, { mode: 0o711 });
+    const upstream = fork(fileURLToPath(new URL('./ledger-upstream.mjs', import.meta.url)), [ledgerIn(dir)]);
+    try {
+      const [{ port: upstreamPort }] = (await once(upstream, 'message')) as [{ port: number }];
+      const config = join(dir, 'config.yaml');
+      await writeFile(config, stringify({ model_list: [model(upstreamPort)] }));
+      const port = await freePort();
+      const start = (): Promise<Claviger> =>
+        startClaviger({
+          dir,
+          args: ['--config', config, '--num_workers', `${GATEWAYS}`, '--port', `${port}`],
+          env: { LITELLM_MASTER_KEY: MASTER_KEY, CLAVIGER_DATA_DIR: data },
+          readyWithinMs: RESTART_MS,
+        });
+      const claviger = await start();
+      await waitUntilCurrent(claviger, GATEWAYS);
+      return new ChaosClaviger(dir, start, upstream, claviger);
+    } catch (error) {
+      upstream.kill('SIGKILL');
+      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+      throw error;
+    }
+  }
+
+  /** After SIGKILL of the supervisor: again on the same data directory. */
+  async startAgain(): Promise<void> {
+    this.#former.push(this.claviger);
+    this.claviger = await this.#start();
+  }
+
+  /** SIGKILL of one gateway process, with the other one left to serve. */
+  killGateway(random: () => number): number {
+    const { gateways } = this.claviger.pids();
+    const pid = gateways[Math.floor(random() * gateways.length)];
+    if (pid === undefined) throw new Error('there is no gateway process to kill');
+    process.kill(pid, 'SIGKILL');
+    return pid;
+  }
+
+  /** All processes are there, know the newest revision, have nothing open, and the database has confirmed everything. */
+  async waitUntilQuiet(timeoutMs = RESTART_MS): Promise<void> {
+    await until('the processes are there again', () => this.#allThere(), timeoutMs);
+    await waitUntilCurrent(this.claviger, GATEWAYS);
+    await until(
+      'nothing is open and nothing waits to be shipped',
+      async () => {
+        const { text } = await this.claviger.api('GET', '/metrics');
+        const open = sumOf(text, 'claviger_usage_log_open_calls');
+        return open === 0 && sumOf(text, 'claviger_usage_log_backlog_records') === 0 ? true : null;
+      },
+      timeoutMs,
+    );
+  }
+
+  /** Calls that the provider billed. A line that a kill has cut can not be there: nobody kills the provider. */
+  async billed(): Promise<KnownCall[]> {
+    const text = await readFile(ledgerIn(this.#dir), 'utf8').catch(() => '');
+    return text
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as KnownCall);
+  }
+
+  async books(completed: readonly KnownCall[]): Promise<Books> {
+    const [rows, keys, daily, cursors, dead] = await this.query([
+      `select request_id, call_id, token, model, prompt_tokens, completion_tokens, estimated, cost_nano, gateway_id, incarnation,
+         seq from claviger.spend_log where model_group = '${MODEL}'`,
+      'select token, spend_nano from claviger.key_spend where spend_nano <> 0',
+      `select coalesce(sum(spend_nano), 0)::bigint as spend, coalesce(sum(requests), 0)::bigint as requests,
+         coalesce(sum(prompt_tokens), 0)::bigint as prompt, coalesce(sum(completion_tokens), 0)::bigint as completion
+         from claviger.daily_spend`,
+      'select gateway_id, incarnation, seq from claviger.usage_cursor',
+      'select count(*) as count from claviger.usage_dead_letter',
+    ]);
+    const sums = daily?.[0] ?? {};
+    return {
+      completed,
+      billed: await this.billed(),
+      rows: (rows ?? []).map((row) => ({
+        requestId: `${row.request_id}`,
+        callId: `${row.call_id}`,
+        token: `${row.token}`,
+        model: `${row.model}`,
+        prompt: Number(row.prompt_tokens),
+        completion: Number(row.completion_tokens),
+        estimated: row.estimated === true,
+        costNano: BigInt(`${row.cost_nano}`),
+        gatewayId: `${row.gateway_id}`,
+        incarnation: `${row.incarnation}`,
+        seq: BigInt(`${row.seq}`),
+      })),
+      keySpendNano: new Map((keys ?? []).map((row) => [`${row.token}`, BigInt(`${row.spend_nano}`)])),
+      daily: {
+        spendNano: BigInt(`${sums.spend}`),
+        requests: BigInt(`${sums.requests}`),
+        prompt: BigInt(`${sums.prompt}`),
+        completion: BigInt(`${sums.completion}`),
+      },
+      cursors: (cursors ?? []).map((row) => ({
+        gatewayId: `${row.gateway_id}`,
+        incarnation: `${row.incarnation}`,
+        seq: BigInt(`${row.seq}`),
+      })),
+      deadLetters: Number(dead?.[0]?.count),
+    };
+  }
+
+  /** Straight from the embedded PostgreSQL, all statements in one snapshot. */
+  async query(statements: readonly string[]): Promise<Record<string, unknown>[][]> {
+    const pidFile = await readFile(join(this.#dir, 'data', 'postgres-18', 'postmaster.pid'), 'utf8');
+    const [, , , port, host] = pidFile.split('\n');
+    const client = new pg.Client({ host: host ?? '', port: Number(port), user: 'claviger', database: 'claviger' });
+    await client.connect();
+    try {
+      await client.query('begin isolation level repeatable read read only');
+      const answers: Record<string, unknown>[][] = [];
+      for (const statement of statements) answers.push((await client.query(statement)).rows);
+      return answers;
+    } finally {
+      await client.end();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.claviger.stop();
+    for (const claviger of this.#former) await claviger.stop();
+    this.#upstream.kill('SIGKILL');
+    await rm(this.#dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  #allThere(): true | null {
+    const { control, gateways, postgres } = this.claviger.pids();
+    return gateways.length === GATEWAYS && control !== null && postgres !== null ? true : null;
+  }
+}
+
+function model(upstreamPort: number): object {
+  return {
+    model_name: MODEL,
+    litellm_params: {
+      model: `openai/${MODEL}`,
+      api_base: `http://127.0.0.1:${upstreamPort}/v1`,
+      api_key: 'sk-of-the-provider',
+      input_cost_per_token: PRICES.promptNano / NANO_PER_DOLLAR,
+      output_cost_per_token: PRICES.completionNano / NANO_PER_DOLLAR,
+    },
+  };
+}
+
+function ledgerIn(dir: string): string {
+  return join(dir, 'ledger.jsonl');
+}
+
+/** Of all series of a gauge; NaN when there is none, so that a renamed gauge is never taken for zero. */
+function sumOf(exposition: string, name: string): number {
+  const values = [...exposition.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))];
+  return values.length === 0 ? Number.NaN : values.reduce((sum, [, value]) => sum + Number(value), 0);
+}
