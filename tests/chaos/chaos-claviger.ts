@@ -1,11 +1,13 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { stringify } from 'yaml';
 import { type Claviger, freePort, startClaviger, temporaryDirectory } from '../support/processes.ts';
+import { isAlive } from '../support/processes-table.ts';
 import { until } from '../support/until.ts';
 import { waitUntilCurrent } from '../support/wait-until-current.ts';
 import type { Books, KnownCall, Prices } from './check-books.ts';
@@ -74,6 +76,16 @@ export class ChaosClaviger {
     if (pid === undefined) throw new Error('there is no gateway process to kill');
     process.kill(pid, 'SIGKILL');
     return pid;
+  }
+
+  /** Of the embedded PostgreSQL; null when it does not run. One that outlived its supervisor has lost its place in the tree. */
+  postgresPid(): number | null {
+    try {
+      const pid = Number(this.#postmasterFile()[0]);
+      return isAlive(pid) ? pid : null;
+    } catch {
+      return null;
+    }
   }
 
   /** All processes are there, know the newest revision, have nothing open, and the database has confirmed everything. */
@@ -146,8 +158,7 @@ export class ChaosClaviger {
 
   /** Straight from the embedded PostgreSQL, all statements in one snapshot. */
   async query(statements: readonly string[]): Promise<Record<string, unknown>[][]> {
-    const pidFile = await readFile(join(this.#dir, 'data', 'postgres-18', 'postmaster.pid'), 'utf8');
-    const [, , , port, host] = pidFile.split('\n');
+    const [, , , port, host] = this.#postmasterFile();
     const client = new pg.Client({ host: host ?? '', port: Number(port), user: 'claviger', database: 'claviger' });
     await client.connect();
     try {
@@ -168,8 +179,12 @@ export class ChaosClaviger {
   }
 
   #allThere(): true | null {
-    const { control, gateways, postgres } = this.claviger.pids();
-    return gateways.length === GATEWAYS && control !== null && postgres !== null ? true : null;
+    const { control, gateways } = this.claviger.pids();
+    return gateways.length === GATEWAYS && control !== null && this.postgresPid() !== null ? true : null;
+  }
+
+  #postmasterFile(): string[] {
+    return readFileSync(join(this.#dir, 'data', 'postgres-18', 'postmaster.pid'), 'utf8').split('\n');
   }
 }
 

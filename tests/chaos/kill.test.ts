@@ -119,14 +119,10 @@ async function killOne(
     await until('both gateway processes serve', () => (readyCount() >= GATEWAYS ? true : null), RESTART_MS);
     kill.untilMs = performance.now();
   } else {
-    const { role } = kill;
-    await until(
-      `there is a ${role} process`,
-      () => (chaos.claviger.pids()[role === 'control' ? 'control' : 'postgres'] !== null ? true : null),
-      RESTART_MS,
-    );
+    const pidOf = (): number | null => (kill.role === 'postgres' ? chaos.postgresPid() : chaos.claviger.pids().control);
+    const pid = await until(`there is a ${kill.role} process`, pidOf, RESTART_MS);
     kill.atMs = performance.now();
-    chaos.claviger.kill(role);
+    process.kill(pid, 'SIGKILL');
     kill.untilMs = kill.atMs;
   }
 }

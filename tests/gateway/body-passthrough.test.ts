@@ -78,7 +78,7 @@ const plainBody = fc.record({ required, others, filler, space, order: fc.infinit
   return { list, gap, text: `${gap}{${written.join(',')}}${gap}` };
 });
 
-describe('a body on its way through the gateway', () => {
+describe('a body on its way through the gateway', { timeout: pick(60_000, 300_000) }, () => {
   leavesNothingOpen();
   let gateway: GatewayHarness;
   let upstream: FaultUpstream;
@@ -131,7 +131,7 @@ describe('a body on its way through the gateway', () => {
           at = found + 1;
         }
       }),
-      { numRuns: pick(300, 5_000) },
+      { numRuns: pick(300, 3_000) },
     );
   });
 
@@ -152,7 +152,7 @@ describe('a body on its way through the gateway', () => {
         expect(arrived).not.toContain('with-defaults');
         expect(membersOf(arrived)).toEqual(edited(rewritten(body)));
       }),
-      { numRuns: pick(150, 2_500) },
+      { numRuns: pick(150, 1_500) },
     );
   });
 
@@ -228,6 +228,7 @@ function isEdited(name: string, list: readonly Member[]): boolean {
 /** The same name, its first character written as an escape. */
 function escaped(nameText: string): string {
   const first = nameText.charCodeAt(1);
-  if (nameText === '""' || first === 0x5c) return nameText;
+  // Half of a surrogate pair can be escaped, but then the other half alone is no UTF-8.
+  if (nameText === '""' || first === 0x5c || (first >= 0xd800 && first < 0xe000)) return nameText;
   return `"\\u${first.toString(16).padStart(4, '0')}${nameText.slice(2)}`;
 }

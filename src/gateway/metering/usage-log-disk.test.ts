@@ -203,9 +203,10 @@ describe('a disk that does not sync', () => {
       'pause',
       'ack',
     );
+    const ownDirectory = rig.directory;
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
-        rig.directory = mkdtempSync(join(tmpdir(), 'usage-log-'));
+        rig.directory = mkdtempSync(join(ownDirectory, 'run-'));
         let fs = new FaultyFs();
         const options = { syncIntervalMs: 0, writeRetryMs: 0, segmentBytesMax: 2_500 };
         let log = rig.open({ fs, ...options });
@@ -263,6 +264,7 @@ describe('a disk that does not sync', () => {
       }),
       { numRuns: pick(60, 1_000) },
     );
+    rig.directory = ownDirectory;
   }, 240_000);
 });
 
