@@ -159,7 +159,7 @@ export class ChaosClaviger {
   /** Straight from the embedded PostgreSQL, all statements in one snapshot. */
   async query(statements: readonly string[]): Promise<Record<string, unknown>[][]> {
     const [, , , port, host] = this.#postmasterFile();
-    const client = new pg.Client({ host: host ?? '', port: Number(port), user: 'claviger', database: 'claviger' });
+    const client = new pg.Client({ host: host ?? '', port: Number(port), user: 'claviger', database: 'postgres' });
     await client.connect();
     try {
       await client.query('begin isolation level repeatable read read only');

@@ -1,4 +1,5 @@
 import { generateKeyPairSync, type KeyPairKeyObjectResult } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -62,7 +63,12 @@ export async function createCertificateAuthority(name = 'Claviger test CA'): Pro
     await writeFile(keyPath, key, { mode: 0o600 });
     return { cert, key, certPath, keyPath };
   };
-  const remove = (): Promise<void> => rm(dir, { recursive: true, force: true });
+  const removeAtExit = (): void => rmSync(dir, { recursive: true, force: true });
+  process.once('exit', removeAtExit);
+  const remove = (): Promise<void> => {
+    process.off('exit', removeAtExit);
+    return rm(dir, { recursive: true, force: true });
+  };
 
   const ca = issue(authority, name, 'authority', [], DAYS);
   const caPath = join(dir, 'ca.pem');
