@@ -3,7 +3,9 @@
  * disk, and keeps itself current through the feed.
  */
 import { createHash, randomBytes } from 'node:crypto';
+import { readdirSync } from 'node:fs';
 import type { Server } from 'node:net';
+import { join } from 'node:path';
 import { compileConfiguration } from '../domain/compile-configuration.ts';
 import type { Configuration, PriceSource } from '../domain/configuration.ts';
 import { FAKE_PROVIDER } from '../domain/provider-catalogue.ts';
@@ -17,7 +19,6 @@ import { ForeignInstallationError } from '../gateway/live/foreign-installation.t
 import { LiveKnowledge } from '../gateway/live/live-knowledge.ts';
 import { LocalSnapshots } from '../gateway/live/local-snapshots.ts';
 import { MapPrincipalStore } from '../gateway/live/principal-store.ts';
-import { shipOrphanedLogs } from '../gateway/metering/ship-orphaned-logs.ts';
 import { UsageLog } from '../gateway/metering/usage-log.ts';
 import { UsageShipper } from '../gateway/metering/usage-shipper.ts';
 import { createFakeUpstream } from '../gateway/providers/fake/fake-upstream.ts';
@@ -36,7 +37,7 @@ import { systemClock } from '../util/clock.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { uuidV7Source } from '../util/uuid-v7.ts';
 import { CannotRun, type ChildContext, type ChildService, runChild } from './child-life-cycle.ts';
-import { ProcessList } from './previous-processes.ts';
+import { keepShippingOrphans } from './keep-shipping-orphans.ts';
 
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
 const SHIP_AT_EXIT_MS = 3_000;
@@ -61,7 +62,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
 
   const store = new MapPrincipalStore();
   const snapshots = new LocalSnapshots({ directory: slotDir, store, log });
-  snapshots.restore(null);
+  if (snapshots.restore(null) === null) snapshots.borrow(otherSlots(settings.dataDir, slotDir));
   const knowledge = new LiveKnowledge(store, compiled(settings, prices, log), clock);
   const usageLog = new UsageLog({ directory: slotDir, installation: store.position?.installation ?? null, clock, log });
 
@@ -69,17 +70,15 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   const gatewayId = `${instanceId}/${slot}`;
   const leaving = new AbortController();
   let adopted = false;
-  /** What fewer gateway processes than before left behind. Once, when it is known whose control plane this is. */
+  /** What slots without a process left behind, from when it is known whose control plane this is. */
   const adoptOrphans = (installation: string): void => {
     if (adopted || slot !== 0) return;
     adopted = true;
-    const { numWorkers, dataDir, region } = settings;
-    const living = new Set(new ProcessList(dataDir).previous().map((process) => process.slot));
-    void shipOrphanedLogs({
-      dataDir,
-      hasProcess: (other) => other < numWorkers || living.has(other),
+    void keepShippingOrphans({
+      dataDir: settings.dataDir,
+      numWorkers: settings.numWorkers,
       instanceId,
-      region,
+      region: settings.region,
       installation,
       transport,
       keyEntry: (token) => store.key(token),
@@ -210,6 +209,13 @@ function compiled(settings: Settings, prices: PriceSource, log: Log): Configurat
   });
   for (const warning of [...warnings, ...result.warnings]) log.warn({}, warning);
   return result.configuration;
+}
+
+function otherSlots(dataDir: string, slotDir: string): string[] {
+  return readdirSync(dataDir)
+    .filter((name) => /^gateway-\d{1,6}$/.test(name))
+    .map((name) => join(dataDir, name))
+    .filter((directory) => directory !== slotDir);
 }
 
 function listen(server: Server, settings: Settings): Promise<void> {

@@ -17,6 +17,8 @@ export interface ClientLoadOptions {
   readonly model: string;
   readonly clients: number;
   readonly random: () => number;
+  /** Begins the ids of the calls; different for loads whose calls end up in the same books. */
+  readonly prefix?: string;
 }
 
 /** Longest pause of a client between two calls: the load is bounded by it, the chaos and not the load is what is tested. */
@@ -56,7 +58,7 @@ export class ClientLoad {
     const { keys, model, port, random } = this.#options;
     this.#count += 1;
     const call = {
-      id: `chaos-${this.#count}`,
+      id: `${this.#options.prefix ?? 'chaos'}-${this.#count}`,
       prompt: 1 + Math.floor(random() * 500),
       completion: 1 + Math.floor(random() * 200),
       delayMs: Math.floor(random() * CALL_MS_MAX),

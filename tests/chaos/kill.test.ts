@@ -56,7 +56,9 @@ it(
     await chaos.waitUntilQuiet();
     const check = async (): Promise<string[]> => checkBooks(await chaos.books(load.completed), PRICES);
     // What is left of slots without a process is shipped by another one, and is in nobody's backlog until then.
-    await until('the books are right', async () => ((await check()).length === 0 ? true : null)).catch(() => null);
+    await until('the books are right', async () => ((await check()).length === 0 ? true : null), RESTART_MS).catch(
+      () => null,
+    );
     const context = `seed ${seed}: ${kills.map(({ role }) => role).join(' ')}`;
     expect(await check(), context).toEqual([]);
     expect(unexcused(load.failed, kills), context).toEqual([]);

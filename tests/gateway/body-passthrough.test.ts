@@ -150,7 +150,7 @@ describe('a body on its way through the gateway', { timeout: pick(60_000, 300_00
       fc.asyncProperty(spoiled, async (body) => {
         const arrived = await pass(body);
         expect(arrived).not.toContain('with-defaults');
-        expect(membersOf(arrived)).toEqual(edited(rewritten(body)));
+        expect(membersOf(JSON.stringify(rewritten(arrived)))).toEqual(edited(rewritten(body)));
       }),
       { numRuns: pick(150, 1_500) },
     );

@@ -355,11 +355,16 @@ function configurationOf(options: HarnessOptions) {
 function readUsage(directory: string): UsageOnDisk {
   const settled: UsageRecord[] = [];
   let open: readonly UsageIntent[] = [];
-  for (const { path, firstSeq } of segmentFiles(directory)) {
+  const segments = segmentFiles(directory);
+  for (const [index, { path, firstSeq }] of segments.entries()) {
+    // After a failed sync a segment is written again from the last frame that is on disk for certain; the later one counts.
+    const endSeq = segments[index + 1]?.firstSeq ?? Number.POSITIVE_INFINITY;
     const decoder = new SegmentDecoder(firstSeq);
     const bytes = readFileSync(path);
     const good = scanFrames(bytes, (payload) =>
-      decoder.accept(payload, (call) => settled.push({ ...call.intent, ...call.settlement, seq: call.seq })),
+      decoder.accept(payload, (call) => {
+        if (call.seq < endSeq) settled.push({ ...call.intent, ...call.settlement, seq: call.seq });
+      }),
     );
     if (good !== bytes.length) throw new Error(`the usage log is damaged after byte ${good} of ${bytes.length}`);
     open = [...decoder.open.values()].map(({ intent }) => intent);

@@ -60,7 +60,8 @@ class Caller implements UsageWaiter {
   }
 
   onIntentRefused(error: Error): void {
-    throw error;
+    writeSync(2, `refused: ${error.stack}\n`);
+    process.exit(3);
   }
 
   onSettled(): void {

@@ -345,3 +345,40 @@ function asFormat(bytes: Buffer, format: number): Buffer {
   copy.write(createHash('sha256').update(copy.subarray(start, 1_024)).digest('hex'), 'CLAVIGER-SNAPSHOT '.length);
   return copy;
 }
+
+describe('a slot that has no copy of its own', () => {
+  it('starts from the slot whose copy leads furthest, changes nothing there, and keeps a copy itself', async () => {
+    const [behind, ahead, damaged, own] = ['behind', 'ahead', 'damaged', 'own'].map((name) => join(directory, name));
+    const older = new Gateway({ directory: behind! });
+    // Its snapshot is newer than the other one, whose deltas lead further.
+    older.replace(at(3), ['a']);
+    const newer = new Gateway({ directory: ahead! });
+    newer.replace(at(1), ['a', 'b']);
+    newer.change(keyChange(2, 'c'), keyDeleted(3, 'a'));
+    newer.change(keyChange(4, 'd'));
+    for (const { snapshots } of [older, newer]) await snapshots.settled();
+    new Gateway({ directory: damaged! });
+    writeFileSync(join(damaged!, 'snapshot-0000000001-0000000000000009.snap'), 'nonsense');
+    const before = [behind, ahead, damaged].map((path) => readdirSync(path!));
+
+    const standIn = new Gateway({ directory: own! });
+    expect(standIn.snapshots.restore(null)).toBeNull();
+    const gone = join(directory, 'gone');
+    expect(standIn.snapshots.borrow([ahead!, behind!, damaged!, gone])).toMatchObject({ rev: 4 });
+    expect(standIn.state).toEqual(newer.state);
+    expect([behind, ahead, damaged].map((path) => readdirSync(path!))).toEqual(before);
+
+    await standIn.snapshots.settled();
+    standIn.change(keyChange(5, 'e'));
+    await standIn.snapshots.close();
+    const next = reboot({ directory: own! });
+    expect(next.state).toEqual(standIn.state);
+    for (const { snapshots } of [older, newer, next]) await snapshots.close();
+  });
+
+  it('has nothing when nobody has', () => {
+    const standIn = new Gateway({ directory: join(directory, 'own') });
+    expect(standIn.snapshots.borrow([join(directory, 'gone')])).toBeNull();
+    expect(standIn.store.position).toBeNull();
+  });
+});

@@ -96,6 +96,27 @@ export class LocalSnapshots {
     return null;
   }
 
+  /**
+   * For a slot that has nothing usable of its own (a stand-in for one whose process of an earlier run still finishes): fills
+   * the store from the copy in another slot's directory that leads furthest, and has it saved here. The other directory may
+   * belong to a living process, so nothing in it is changed. Returns the position, or null when there is nothing.
+   */
+  borrow(directories: readonly string[]): Position | null {
+    let best: { readonly directory: string; readonly position: Position } | null = null;
+    let last: string | null = null;
+    for (const directory of directories) {
+      const position = this.#readFrom(directory);
+      if (position === null) continue;
+      last = directory;
+      if (best === null || isBefore(best.position, position)) best = { directory, position };
+    }
+    if (best === null) return null;
+    if (last !== best.directory) this.#readFrom(best.directory);
+    this.#log.info({ ...best.position, from: best.directory }, 'Started from the copy of another slot');
+    this.storeReplaced();
+    return this.#store.position;
+  }
+
   /** Called after a delta was applied to the store. It is in the file when `onPersisted` has been called for it. */
   appendDelta(from: Position, to: Position, changes: readonly Change[]): void {
     // Not complete and no log: a snapshot is being waited for, and it will contain this delta.
@@ -224,6 +245,40 @@ export class LocalSnapshots {
     for (const { name, epoch, rev } of this.#deltaLogFiles()) {
       if (isBefore(position, { epoch, rev })) rmSync(join(this.#directory, name), { force: true });
     }
+  }
+
+  /** Newest usable snapshot of a directory and what follows it; an unfinished end may be what its owner writes right now. */
+  #readFrom(directory: string): Position | null {
+    let names: string[];
+    try {
+      names = readdirSync(directory);
+    } catch {
+      return null;
+    }
+    for (const { name } of namedPoints(names, SNAPSHOT_NAME).reverse()) {
+      const collector = this.#store.beginSnapshot();
+      let position: Position;
+      try {
+        const { epoch, installation, rev } = readSnapshotFile(join(directory, name), collector);
+        position = { installation, epoch, rev };
+      } catch {
+        // Damaged, or its owner has just removed it; the owner reports and repairs what is its own.
+        continue;
+      }
+      collector.commit(position);
+      try {
+        while (names.includes(deltaLogName(position.epoch, position.rev))) {
+          const path = join(directory, deltaLogName(position.epoch, position.rev));
+          const reading = replayDeltaLog(path, position, (to, changes) => this.#store.applyDelta(to, changes));
+          position = reading.position;
+          if (reading.frames === 0) break;
+        }
+      } catch {
+        // The owner has just removed that log: what was read so far is a consistent state.
+      }
+      return position;
+    }
+    return null;
   }
 
   #setAside(name: string, error: unknown): void {

@@ -101,8 +101,8 @@ async function runUntilKilled(args: readonly string[], killAfterMs: number): Pro
     if (output === '') setTimeout(() => child.kill('SIGKILL'), killAfterMs);
     output += chunk.toString();
   });
-  const [, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
-  if (signal !== 'SIGKILL') throw new Error(`the process ended by itself: ${errors}`);
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  if (signal !== 'SIGKILL') throw new Error(`the process ended by itself (${code ?? signal}): ${errors}`);
   return output
     .slice(0, output.lastIndexOf('\n') + 1)
     .split('\n')
