@@ -49,7 +49,12 @@ export function compileDeployment(
   const { provider, model } = target;
 
   const givenBase = textOf(params.api_base) ?? textOf(params.base_url);
-  const apiBase = givenBase ?? firstSet(provider.apiBaseEnv, context) ?? provider.apiBase;
+  const configuredBase = givenBase ?? firstSet(provider.apiBaseEnv, context) ?? provider.apiBase;
+  // The base is shown: in a header of each answer, in usage rows, metrics and `/health`.
+  const apiBase = configuredBase === null ? null : configuredBase.replace(USER_INFO, '$1');
+  if (apiBase !== configuredBase) {
+    context.warn('has a user name or password in api_base, which is left out: set api_key or extra_headers instead.');
+  }
   if (apiBase === null) {
     return {
       ok: false,
@@ -98,6 +103,9 @@ export function compileDeployment(
     },
   };
 }
+
+/** `https://user:password@` of a URL; what stays is the scheme. */
+const USER_INFO = /^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i;
 
 /** Seconds in a setting to milliseconds; null when there is none or it is not positive. */
 export function secondsOf(value: JsonValue | undefined): number | null {

@@ -89,7 +89,7 @@ async function outage(how: string, begin: (pid: number) => Promise<() => void | 
     await delay(Math.max(0, AWAY_MS - (performance.now() - startedAtMs)));
     const answered = load.completed.length;
     await until('calls are answered on', () => (load.completed.length > answered ? true : null)).finally(() =>
-      expect(load.failed).toEqual([]),
+      expect(load.failed, chaos.claviger.logs().slice(-4_000)).toEqual([]),
     );
   } finally {
     await come();

@@ -41,6 +41,7 @@ describe('a provider that fails', () => {
     gateway = await startGateway({
       models: [
         modelEntry('gpt', at(`${upstream.url}/v1`), { id: 'only' }),
+        modelEntry('日本語', at(`${upstream.url}/v1`), { id: '東京' }),
         modelEntry('nobody', at(nobody)),
         modelEntry('nowhere', at('http://no-such-host.invalid/v1')),
         modelEntry('tls-for-clear', at(`https://127.0.0.1:${upstream.port}/v1`)),
@@ -406,6 +407,15 @@ describe('a provider that fails', () => {
       expect(records.map(({ httpStatus }) => httpStatus)).toEqual([500, 429]);
       expect(gateway.access().at(-1)).toMatchObject({ status: 429, errorCode: 'upstream_rate_limit' });
     });
+  });
+
+  it('is named in headers whatever letters its configuration has', async () => {
+    upstream.answer((call) => sendJson(call, 200, COMPLETION));
+    const answer = await ask('日本語');
+    expect(answer.json()).toEqual(COMPLETION);
+    expect(answer.headers['x-litellm-model-id']).toBe(encodeURIComponent('東京'));
+    expect(answer.headers['x-litellm-model-group']).toBe(encodeURIComponent('日本語'));
+    expect((await gateway.settledSince(before))[0]).toMatchObject({ modelId: '東京', modelGroup: '日本語' });
   });
 
   it('does no harm: the next call is served', async () => {

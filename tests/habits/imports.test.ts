@@ -24,7 +24,7 @@ const rules: Readonly<Record<string, Rule>> = {
   contract: { folders: ['domain'], packages: ['zod'], node: false, why: 'contract is a description and does no I/O' },
   feed: { folders: ['domain', 'util'], packages: [], node: true, why: 'both planes speak the feed; neither owns it' },
   settings: { folders: ['domain', 'util'], packages: ['zod', 'yaml'], node: true, why: 'settings is a leaf service' },
-  observe: { folders: ['domain', 'util'], packages: ['pino'], node: true, why: 'observe is a leaf service' },
+  observe: { folders: ['domain', 'util'], packages: [], node: true, why: 'observe is a leaf service' },
   storage: {
     folders: ['domain', 'util', 'observe'],
     packages: ['kysely', 'pg'],

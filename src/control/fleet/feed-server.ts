@@ -4,7 +4,13 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { FeedFormatError, parseAck, parseHello, parseUsageBatch } from '../../feed/codec.ts';
-import { type DownFrame, FEED_PING_INTERVAL_MS, FEED_PROTOCOL, type UsageBatch, type UsageReply } from '../../feed/protocol.ts';
+import {
+  type DownFrame,
+  FEED_PING_INTERVAL_MS,
+  FEED_PROTOCOL,
+  type UsageBatch,
+  type UsageReply,
+} from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Database, DatabaseBusy, DatabaseUnavailable } from '../../storage/db.ts';
 import { ForeignUsage } from '../money/ingest.ts';

@@ -42,7 +42,6 @@ export class FrontResponse implements ClientResponse {
 
   writeHead(status: number, headers: string[]): void {
     if (this.headersSent) throw new Error('the head of this answer is sent already');
-    this.headersSent = true;
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
     let hasLength = false;
     let closes = !this.#owner.keepsAlive;
@@ -62,6 +61,7 @@ export class FrontResponse implements ClientResponse {
     if (ODD_CHARACTER.test(head) || countLines(head) !== lines) {
       throw new Error('a header of the answer holds a character that can not be sent');
     }
+    this.headersSent = true;
     this.#chunked = !hasLength;
     if (this.#chunked) head += 'Transfer-Encoding: chunked\r\n';
     head += `Date: ${this.#date()}\r\n`;

@@ -7,6 +7,7 @@ import { priceUsage } from '../../domain/price-usage.ts';
 import { NO_USAGE, type TokenUsage, type UsageStatus } from '../../domain/usage.ts';
 import type { JsonObject } from '../../domain/virtual-key.ts';
 import type { Exchange } from '../exchange.ts';
+import { headerText } from '../http/header-text.ts';
 import { BYTES_PER_TOKEN, estimateCost, estimatePromptTokens } from '../metering/estimate-cost.ts';
 import type { UsageWaiter } from '../metering/usage-sink.ts';
 import { parseAnswer } from '../providers/openai-compatible/answer.ts';
@@ -200,6 +201,18 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
 
   /** The SETTLE frame is in the file: the last byte may go out. */
   onSettled(): void {
+    try {
+      this.#afterSettlement();
+    } catch (thrown) {
+      // Whatever went wrong here, the client must not be left waiting.
+      const { response } = this.#exchange;
+      const begun = response.headersSent;
+      this.#exchange.fail(toClavigerError(thrown));
+      if (begun) response.destroy();
+    }
+  }
+
+  #afterSettlement(): void {
     const exchange = this.#exchange;
     switch (this.#afterSettle) {
       case 'answer':
@@ -558,11 +571,11 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     const overheadMs = Math.max(0, now - exchange.startedMonotonicMs - apiMs);
     headers.push(
       'x-litellm-model-id',
-      this.#deployment.id,
+      headerText(this.#deployment.id),
       'x-litellm-model-group',
       exchange.model!.headerName,
       'x-litellm-model-api-base',
-      this.#deployment.apiBase,
+      headerText(this.#deployment.apiBase),
       'x-litellm-overhead-duration-ms',
       overheadMs.toFixed(3),
     );

@@ -4,6 +4,7 @@ import type { Deployment } from '../../domain/deployment.ts';
 import { ClavigerError, listText } from '../../domain/error-catalogue.ts';
 import { compileModelAccess, type ModelAccess } from '../../domain/model-access.ts';
 import type { Principal } from '../../domain/virtual-key.ts';
+import { headerText } from '../http/header-text.ts';
 
 /** The model of a request, resolved and authorised. */
 export interface ResolvedModel {
@@ -34,8 +35,7 @@ export function resolveModel(
   if (resolved === null) throw new ClavigerError('unknown_model', { route, model: asked });
   return {
     requested: name,
-    // Through bytes, because half a surrogate pair is a legal JSON string and no legal URI.
-    headerName: /^[\x20-\x7e]*$/.test(name) ? name : encodeURIComponent(Buffer.from(name).toString()),
+    headerName: headerText(name),
     group: resolved.group,
     upstreamName: resolved.upstreamName,
   };
