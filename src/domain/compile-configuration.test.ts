@@ -138,6 +138,17 @@ describe('the provider of an entry', () => {
 });
 
 describe('the catalogue of providers', () => {
+  it('leaves a password out of the address, which is shown to clients', () => {
+    const { deployment, warnings } = one({
+      model: 'openai/x',
+      api_base: 'https://me:very@secret@own:1/v1/a@b',
+      api_key: 'k',
+    });
+    expect(deployment?.apiBase).toBe('https://own:1/v1/a@b');
+    expect(warnings).toEqual([expect.stringContaining('has a user name or password in api_base')]);
+    expect(warnings[0]).not.toContain('secret');
+  });
+
   it('has for each an address or a variable for it, and a name for its errors', () => {
     for (const prefix of providerPrefixes()) {
       const provider = providerEntry(prefix);

@@ -46,6 +46,8 @@ export interface GatewayServer {
 
 /** While draining, connections that became idle are closed this often. */
 const DRAIN_SWEEP_MS = 100;
+/** A connection without a request for so long is not in use. */
+const DRAIN_IDLE_MS = 1_000;
 
 /** The public port: `node:http` or `node:https` around the pipeline, with every wait bounded. */
 export function createGatewayServer(
@@ -105,19 +107,20 @@ export function createGatewayServer(
     server: front?.server ?? server,
     drain() {
       return new Promise((resolve) => {
-        const closeIdle = (): void => {
-          front?.closeIdle();
-          server.closeIdleConnections();
-        };
-        // An answer that began before the drain has promised its client to keep the connection; when the answer is out, the
-        // connection is idle and must not hold up the end. A new one is never accepted.
-        const sweep = setInterval(closeIdle, DRAIN_SWEEP_MS);
+        // A connection in use is told with its next answer (`connection: close`). To cut it in the moment between two requests
+        // would be to lose the next one, so only one that stays idle is cut: an answer that began before the drain has
+        // promised to keep its connection, and that must not hold up the end.
+        const sweep = setInterval(() => {
+          front?.closeIdle(DRAIN_IDLE_MS);
+        }, DRAIN_SWEEP_MS);
+        // Of its own connections Node does not say how long they have been idle.
+        const nodeSweep = setInterval(() => server.closeIdleConnections(), DRAIN_IDLE_MS);
         // Connections that the front handed over belong to its server too, so this waits for all of them.
         (front?.server ?? server).close(() => {
           clearInterval(sweep);
+          clearInterval(nodeSweep);
           resolve();
         });
-        closeIdle();
       });
     },
     destroy() {

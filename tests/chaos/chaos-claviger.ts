@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { stringify } from 'yaml';
 import { type Claviger, freePort, startClaviger, temporaryDirectory } from '../support/processes.ts';
-import { isAlive } from '../support/processes-table.ts';
+import { runningProcesses } from '../support/processes-table.ts';
 import { until } from '../support/until.ts';
 import { waitUntilCurrent } from '../support/wait-until-current.ts';
 import type { Books, KnownCall, Prices } from './check-books.ts';
@@ -78,14 +78,19 @@ export class ChaosClaviger {
     return pid;
   }
 
-  /** Of the embedded PostgreSQL; null when it does not run. One that outlived its supervisor has lost its place in the tree. */
+  /**
+   * Of the embedded PostgreSQL; null when it does not run. One that outlived its supervisor has lost its place in the tree,
+   * so its own file is asked, and the command as well: while a start is prepared the file names another process.
+   */
   postgresPid(): number | null {
+    let pid: number;
     try {
-      const pid = Number(this.#postmasterFile()[0]);
-      return isAlive(pid) ? pid : null;
+      pid = Number(this.#postmasterFile()[0]);
     } catch {
       return null;
     }
+    const process = runningProcesses().find((running) => running.pid === pid);
+    return process !== undefined && /(^|\/)postgres /.test(process.command) ? pid : null;
   }
 
   /** All processes are there, know the newest revision, have nothing open, and the database has confirmed everything. */

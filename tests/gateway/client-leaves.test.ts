@@ -19,7 +19,6 @@ import {
 } from './fault-upstream.ts';
 import { leavesNothingOpen } from './leaks.ts';
 
-const AUTH = { Authorization: `Bearer ${KEY}` };
 const PATH = '/v1/chat/completions';
 const CHAT = { model: 'gpt', messages: [{ role: 'user', content: 'x'.repeat(300) }] };
 /** What the prompt is taken to be when the provider does not say: bytes at 3.5 a token. */
@@ -28,7 +27,14 @@ const promptTokens = (body: object) => Math.ceil(Buffer.byteLength(JSON.stringif
 const ABORT_MAX_MS = 1_000;
 const HELD_BYTES_MAX = 64 * 1024;
 
-describe('a client that leaves', () => {
+/** Plain requests are read by the gateway's own front; anything else, like one from a browser, by Node's server. */
+const REQUESTS = [
+  ['a plain request', {}],
+  ['a request of a browser', { Origin: 'http://localhost' }],
+] as const;
+
+describe.each(REQUESTS)('a client that leaves, after %s', (_request, more) => {
+  const AUTH = { Authorization: `Bearer ${KEY}`, ...more };
   leavesNothingOpen();
   let gateway: GatewayHarness;
   let upstream: FaultUpstream;
@@ -51,7 +57,7 @@ describe('a client that leaves', () => {
     await upstream.stop();
   });
 
-  const start = (body: object): StreamingCall => startCall({ url: gateway.url, key: KEY, body });
+  const start = (body: object): StreamingCall => startCall({ url: gateway.url, key: KEY, body, headers: more });
   /** Leaves, and says after how many milliseconds the provider saw its connection close. */
   const leave = async (client: StreamingCall): Promise<number> => {
     const call = await upstream.call(0);
@@ -256,6 +262,24 @@ describe('a client that leaves', () => {
       expect(records.length).toBeLessThanOrEqual(2);
       if (records.length === 2) expect(records[1]).toMatchObject({ httpStatus: 499 });
     }
+  });
+
+  it.each(['end', 'reset'])('with a large request sent ahead, it is noticed all the same (%s)', async (how) => {
+    upstream.answer((call) => beginStream(call, chunk('a')));
+    const connection = await connectRaw({ port: gateway.port });
+    const request = requestText('POST', PATH, AUTH, JSON.stringify({ ...CHAT, stream: true }));
+    await connection.write(request);
+    const call = await upstream.call(0);
+    const ahead = requestText('POST', PATH, AUTH, JSON.stringify({ ...CHAT, user: 'x'.repeat(500_000) }));
+    // Less than the whole: what is under way is the first request only.
+    connection.socket.write(ahead.subarray(0, 400_000));
+    await delay(100);
+    const leftAt = performance.now();
+    if (how === 'reset') connection.socket.resetAndDestroy();
+    else connection.destroy();
+    expect((await call.closed) - leftAt).toBeLessThan(ABORT_MAX_MS);
+    await gateway.settledSince(before);
+    await gateway.quiet();
   });
 
   it('with several requests on one connection leaves all of them: each is aborted and settled once', async () => {

@@ -197,6 +197,27 @@ describe('a request that is hard to read', () => {
       upstream.answer((call) => sendJson(call, 200, COMPLETION));
     });
 
+    it('is answered when it comes in pieces around the end of the answer before it', async () => {
+      for (let turns = 0; turns < 12; turns++) {
+        const connection = await connectRaw({ port: gateway.port });
+        const next = requestText('POST', PATH, AUTH, chat('second'));
+        upstream.answer((call) => {
+          if (upstream.calls.length > 1) sendJson(call, 200, { ...COMPLETION, id: '2' });
+        });
+        await connection.write(requestText('POST', PATH, AUTH, chat('first')));
+        const first = await upstream.call(0);
+        await connection.write(next.subarray(0, next.length - 20));
+        await delay(5);
+        sendJson(first, 200, { ...COMPLETION, id: '1' });
+        // The rest arrives so many turns of the event loop after the provider has answered the first request.
+        for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve));
+        connection.socket.write(next.subarray(next.length - 20));
+        for (const id of ['1', '2']) expect(JSON.parse((await connection.answer()).text()).id).toBe(id);
+        connection.destroy();
+      }
+      upstream.answer((call) => sendJson(call, 200, COMPLETION));
+    });
+
     it('may expect 100-continue, and is answered at once when it would be refused', async () => {
       const connection = await connectRaw({ port: gateway.port });
       await connection.write(

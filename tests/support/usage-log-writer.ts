@@ -10,18 +10,21 @@ import { SocketFeedTransport } from '../../src/gateway/live/feed-transport.ts';
 import { UsageLog } from '../../src/gateway/metering/usage-log.ts';
 import { UsageShipper } from '../../src/gateway/metering/usage-shipper.ts';
 import type { UsageWaiter } from '../../src/gateway/metering/usage-sink.ts';
+import { createLog } from '../../src/observe/log.ts';
 import { systemClock } from '../../src/util/clock.ts';
-import { silentLog } from './silent-log.ts';
 import { intentOf, settlementOf } from './usage.ts';
 
 const IN_FLIGHT = 20;
 const [directory, socketPath, prefix, segmentBytesMax] = process.argv.slice(2) as [string, string, string, string];
 
+/** A fault in a caller is caught by the usage log, and must not go unnoticed. */
+const errors = createLog({ level: 'error', json: true, write: (lines) => say(2, lines) });
+
 const log = new UsageLog({
   directory,
   installation: 'installation',
   clock: systemClock,
-  log: silentLog,
+  log: errors,
   segmentBytesMax: Number(segmentBytesMax),
 });
 const shipper = new UsageShipper({
@@ -32,7 +35,7 @@ const shipper = new UsageShipper({
   keyEntry: () => undefined,
   clock: systemClock,
   random: Math.random,
-  log: silentLog,
+  log: errors,
   batchDelayMaxMs: 5,
   backOffMinMs: 2,
   backOffMaxMs: 20,
@@ -53,21 +56,33 @@ class Caller implements UsageWaiter {
   }
 
   onIntentWritten(): void {
-    writeSync(1, `written ${this.#id}\n`);
+    say(1, `written ${this.#id}\n`);
     const settle = (): void => log.settle(settlementOf(this.#id, { costNano: this.#costNano }), this);
     if (count % 3 === 0) setTimeout(settle, 2);
     else settle();
   }
 
   onIntentRefused(error: Error): void {
-    writeSync(2, `refused: ${error.stack}\n`);
+    say(2, `refused: ${error.stack}\n`);
     process.exit(3);
   }
 
   onSettled(): void {
-    writeSync(1, `settled ${this.#id} ${this.#costNano}\n`);
+    say(1, `settled ${this.#id} ${this.#costNano}\n`);
     this.next();
   }
 }
 
 for (let index = 0; index < IN_FLIGHT; index += 1) new Caller().next();
+
+/** All of it, also when the reader is slow and the pipe is full. */
+function say(fd: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes, done);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    }
+  }
+}

@@ -6,8 +6,11 @@ import { FrontResponse, type FrontResponseOwner } from './front-response.ts';
 import { FRONT_BODY_BYTES_MAX, type FrontHandler, type FrontLimits } from './front-server.ts';
 import { parseSimpleRequest, type SimpleRequest } from './parse-simple-request.ts';
 
-/** Bytes of a next request that are kept while an answer is under way; then reading stops. */
-const AHEAD_BYTES_MAX = 64 * 1024;
+/**
+ * Bytes of next requests that are kept while an answer is under way. Beyond it the connection ends. To stop reading instead would
+ * be to miss that the client leaves, and its provider would go on working.
+ */
+const AHEAD_BYTES_MAX = 1024 * 1024;
 
 /** A body that takes longer to arrive is slow. */
 const SLOW_BODY_MS = 1_000;
@@ -26,6 +29,7 @@ export class FrontConnection implements FrontResponseOwner {
   readonly #date: () => string;
   #state: State = 'idle';
   #deadlineMs: number;
+  #idleSinceMs: number;
   #request: SimpleRequest | null = null;
   #endpoint: LlmEndpoint | null = null;
   /** Bytes of a request whose body is not complete, head included: they can still be handed over. */
@@ -51,7 +55,8 @@ export class FrontConnection implements FrontResponseOwner {
     this.#clock = clock;
     this.#date = date;
     this.keepAliveSeconds = Math.floor(limits.keepAliveTimeoutMs / 1000);
-    this.#deadlineMs = clock.monotonicMs() + limits.headersTimeoutMs;
+    this.#idleSinceMs = clock.monotonicMs();
+    this.#deadlineMs = this.#idleSinceMs + limits.headersTimeoutMs;
     socket.on('data', this.#onData);
     socket.on('drain', this.#onDrain);
     socket.on('close', this.#onClose);
@@ -63,8 +68,9 @@ export class FrontConnection implements FrontResponseOwner {
     return !this.#handler.isDraining() && !this.#ended;
   }
 
-  closeIfIdle(): void {
-    if (this.#state === 'idle') this.socket.destroy();
+  /** Ends the connection if it has been idle since then (monotonic). */
+  closeIfIdle(sinceMs: number): void {
+    if (this.#state === 'idle' && this.#idleSinceMs <= sinceMs) this.socket.destroy();
   }
 
   checkDeadline(nowMs: number): void {
@@ -84,18 +90,19 @@ export class FrontConnection implements FrontResponseOwner {
       this.#leave();
       return;
     }
-    this.#deadlineMs = this.#clock.monotonicMs() + this.#limits.keepAliveTimeoutMs;
-    if (this.#aheadBytes === 0) return;
+    this.#idleSinceMs = this.#clock.monotonicMs();
+    this.#deadlineMs = this.#idleSinceMs + this.#limits.keepAliveTimeoutMs;
+    // Out of the present call: an answer that is complete at once must not recurse. What arrives until then is kept behind it.
+    if (this.#aheadBytes > 0) setImmediate(this.#beginAhead);
+  }
+
+  readonly #beginAhead = (): void => {
+    if (this.#state !== 'idle') return;
     const ahead = this.#ahead.length === 1 ? this.#ahead[0]! : Buffer.concat(this.#ahead);
     this.#ahead = [];
     this.#aheadBytes = 0;
-    // Out of the present call: an answer that is complete at once must not recurse.
-    setImmediate(() => {
-      if (this.#state !== 'idle') return;
-      this.socket.resume();
-      this.#begin(ahead);
-    });
-  }
+    this.#begin(ahead);
+  };
 
   readonly #onData = (bytes: Buffer): void => {
     switch (this.#state) {
@@ -159,7 +166,7 @@ export class FrontConnection implements FrontResponseOwner {
   #keepAhead(bytes: Buffer): void {
     this.#ahead.push(bytes);
     this.#aheadBytes += bytes.length;
-    if (this.#aheadBytes >= AHEAD_BYTES_MAX) this.socket.pause();
+    if (this.#aheadBytes > AHEAD_BYTES_MAX) this.socket.destroy();
   }
 
   /** From here on the connection is Node's; what was read is put back in front of it. */

@@ -65,9 +65,10 @@ export class FrontServer {
     this.#sweep.unref();
   }
 
-  /** Ends connections that wait for a request. */
-  closeIdle(): void {
-    for (const connection of [...this.#connections]) connection.closeIfIdle();
+  /** Ends connections that have waited for a request for at least `idleMs`. */
+  closeIdle(idleMs: number): void {
+    const since = this.#clock.monotonicMs() - idleMs;
+    for (const connection of [...this.#connections]) connection.closeIfIdle(since);
   }
 
   destroyAll(): void {

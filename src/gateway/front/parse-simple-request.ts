@@ -50,8 +50,8 @@ export function parseSimpleRequest(bytes: Buffer, headBytesMax: number): SimpleR
 }
 
 const HEAD_END = Buffer.from('\r\n\r\n');
-/** Anything but printable ASCII, tab, and CR LF pairs. A lone CR or LF is odd. */
-const ODD_CHARACTER = /[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n/;
+/** Anything but printable ASCII and CR LF pairs. A lone CR or LF is odd, and a tab, which Node's parser takes in some places only. */
+const ODD_CHARACTER = /[^\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n/;
 const TARGET = /^[\x21-\x7e]+$/;
 const HEADER_NAME = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 const CONTENT_LENGTH = /^\d{1,9}$/;
@@ -67,14 +67,12 @@ const NOT_SIMPLE = new Set([
   '__proto__',
 ]);
 
+const SPACE = 0x20;
+
 function trimSpace(text: string, from: number, to: number): string {
   let start = from;
   let end = to;
-  while (start < end && isSpace(text.charCodeAt(start))) start++;
-  while (end > start && isSpace(text.charCodeAt(end - 1))) end--;
+  while (start < end && text.charCodeAt(start) === SPACE) start++;
+  while (end > start && text.charCodeAt(end - 1) === SPACE) end--;
   return text.slice(start, end);
-}
-
-function isSpace(code: number): boolean {
-  return code === 0x20 || code === 0x09;
 }
