@@ -17,7 +17,14 @@ export interface TestLeg {
 const nodeVersions = ['20.20.2', '22.23.3', '24.21.0'];
 
 /** Where the version of Node matters: HTTP, streams, sockets, signals, worker processes. */
-const filesOfNode = ['src/gateway/', 'src/process/', 'src/main', 'tests/gateway/', 'tests/conformance/', 'tests/fleet/'];
+const filesOfNode = [
+  'src/gateway/',
+  'src/process/',
+  'src/main',
+  'tests/gateway/',
+  'tests/conformance/',
+  'tests/fleet/',
+];
 
 /** Where the version of PostgreSQL, or a pool before it, matters. */
 const filesOfPostgres = ['.pg.test.ts', 'src/control/', 'src/storage/'];
