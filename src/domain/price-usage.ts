@@ -14,23 +14,18 @@ export interface UsagePrice {
  * and rounded once, half to even. A cost that does not fit a safe integer ($9 million) is that integer.
  */
 export function priceUsage(usage: TokenUsage, pricing: Pricing): UsagePrice {
-  const { promptTokens, cachedTokens, cacheWriteTokens, audioInputTokens } = usage;
-  const { completionTokens, reasoningTokens, audioOutputTokens } = usage;
-  const input: readonly Part[] = [
-    [Math.max(0, promptTokens - cachedTokens - cacheWriteTokens - audioInputTokens), pricing.input],
-    [cachedTokens, pricing.cacheRead ?? pricing.input],
-    [cacheWriteTokens, pricing.cacheWrite ?? pricing.input],
-    [audioInputTokens, pricing.inputAudio ?? pricing.input],
-  ];
-  const output: readonly Part[] = [
-    [Math.max(0, completionTokens - reasoningTokens - audioOutputTokens), pricing.output],
-    [reasoningTokens, pricing.reasoning ?? pricing.output],
-    [audioOutputTokens, pricing.outputAudio ?? pricing.output],
-  ];
-  const inputPico = sum(input);
-  const totalPico = inputPico + sum(output);
+  const inputPico =
+    textInputTokens(usage) * pricing.input +
+    usage.cachedTokens * (pricing.cacheRead ?? pricing.input) +
+    usage.cacheWriteTokens * (pricing.cacheWrite ?? pricing.input) +
+    usage.audioInputTokens * (pricing.inputAudio ?? pricing.input);
+  const totalPico =
+    inputPico +
+    textOutputTokens(usage) * pricing.output +
+    usage.reasoningTokens * (pricing.reasoning ?? pricing.output) +
+    usage.audioOutputTokens * (pricing.outputAudio ?? pricing.output);
   // Sums that are beyond the safe integers are no longer exact, but they are still beyond them, so this finds each one.
-  if (!Number.isSafeInteger(totalPico)) return priceBig(input, output);
+  if (!Number.isSafeInteger(totalPico)) return priceBig(usage, pricing);
   const costNano = nanoFromPico(totalPico);
   const inputNano = nanoFromPico(inputPico);
   return { costNano: costNano as Nano, inputNano: inputNano as Nano, outputNano: (costNano - inputNano) as Nano };
@@ -39,10 +34,13 @@ export function priceUsage(usage: TokenUsage, pricing: Pricing): UsagePrice {
 /** Tokens and their rate. */
 type Part = readonly [tokens: number, rate: Pico];
 
-function sum(parts: readonly Part[]): number {
-  let pico = 0;
-  for (const [tokens, rate] of parts) pico += tokens * rate;
-  return pico;
+/** What is left of the prompt when each other kind of token is taken away. */
+function textInputTokens({ promptTokens, cachedTokens, cacheWriteTokens, audioInputTokens }: TokenUsage): number {
+  return Math.max(0, promptTokens - cachedTokens - cacheWriteTokens - audioInputTokens);
+}
+
+function textOutputTokens({ completionTokens, reasoningTokens, audioOutputTokens }: TokenUsage): number {
+  return Math.max(0, completionTokens - reasoningTokens - audioOutputTokens);
 }
 
 function nanoFromPico(pico: number): number {
@@ -52,7 +50,19 @@ function nanoFromPico(pico: number): number {
   return rest > half || (rest === half && floor % 2 === 1) ? floor + 1 : floor;
 }
 
-function priceBig(input: readonly Part[], output: readonly Part[]): UsagePrice {
+/** The same in big integers, for sums that numbers do not hold exactly. */
+function priceBig(usage: TokenUsage, pricing: Pricing): UsagePrice {
+  const input: readonly Part[] = [
+    [textInputTokens(usage), pricing.input],
+    [usage.cachedTokens, pricing.cacheRead ?? pricing.input],
+    [usage.cacheWriteTokens, pricing.cacheWrite ?? pricing.input],
+    [usage.audioInputTokens, pricing.inputAudio ?? pricing.input],
+  ];
+  const output: readonly Part[] = [
+    [textOutputTokens(usage), pricing.output],
+    [usage.reasoningTokens, pricing.reasoning ?? pricing.output],
+    [usage.audioOutputTokens, pricing.outputAudio ?? pricing.output],
+  ];
   const inputPico = sumBig(input);
   const costNano = nanoFromBigPico(inputPico + sumBig(output));
   const inputNano = nanoFromBigPico(inputPico);

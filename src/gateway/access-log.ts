@@ -28,7 +28,9 @@ const FLUSH_INTERVAL_MS = 200;
 export class AccessLog {
   readonly #write: (text: string) => void;
   readonly #json: boolean;
-  #buffer = '';
+  /** Lines; joined when they are written. */
+  #lines: string[] = [];
+  #chars = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: { readonly json: boolean; readonly write: (text: string) => void }) {
@@ -37,18 +39,21 @@ export class AccessLog {
   }
 
   record(record: AccessRecord): void {
-    this.#buffer += this.#json ? jsonLine(record) : textLine(record);
-    if (this.#buffer.length >= BUFFER_CHARS_MAX) this.flush();
+    const line = this.#json ? jsonLine(record) : textLine(record);
+    this.#lines.push(line);
+    this.#chars += line.length;
+    if (this.#chars >= BUFFER_CHARS_MAX) this.flush();
     else this.#timer ??= setTimeout(() => this.flush(), FLUSH_INTERVAL_MS);
   }
 
   flush(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
-    if (this.#buffer === '') return;
-    const lines = this.#buffer;
-    this.#buffer = '';
-    this.#write(lines);
+    if (this.#lines.length === 0) return;
+    const text = this.#lines.join('');
+    this.#lines = [];
+    this.#chars = 0;
+    this.#write(text);
   }
 }
 
@@ -60,8 +65,40 @@ function jsonLine(record: AccessRecord): string {
 }
 
 function textLine(r: AccessRecord): string {
-  const model = r.modelGroup === '' ? '' : ` ${r.modelGroup}`;
-  const tokens = `${r.promptTokens}+${r.completionTokens} tokens`;
-  const error = r.errorCode === null ? '' : ` ${r.errorCode}`;
-  return `${new Date(r.atMs).toISOString()} INFO  ${r.method} ${r.route} ${r.status} ${Math.round(r.durationMs)} ms${model} ${tokens} $${r.costNano / 1e9} key=${r.key} call=${r.callId}${error}\n`;
+  return [
+    isoTime(r.atMs),
+    ' INFO  ',
+    r.method,
+    ' ',
+    r.route,
+    ' ',
+    r.status,
+    ' ',
+    Math.round(r.durationMs),
+    r.modelGroup === '' ? ' ms' : ' ms ',
+    r.modelGroup,
+    ' ',
+    r.promptTokens,
+    '+',
+    r.completionTokens,
+    ' tokens $',
+    r.costNano / 1e9,
+    ' key=',
+    r.key,
+    ' call=',
+    r.callId,
+    r.errorCode === null ? '\n' : ` ${r.errorCode}\n`,
+  ].join('');
+}
+
+let isoAtMs = Number.NaN;
+let iso = '';
+
+/** Requests that end in the same millisecond share its text. */
+function isoTime(atMs: number): string {
+  if (atMs !== isoAtMs) {
+    isoAtMs = atMs;
+    iso = new Date(atMs).toISOString();
+  }
+  return iso;
 }

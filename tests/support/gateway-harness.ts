@@ -32,6 +32,7 @@ import { systemClock } from '../../src/util/clock.ts';
 import { uuidV7Source } from '../../src/util/uuid-v7.ts';
 import { at, FLEET_KEY, INSTALLATION, principalOf, recordingLog } from './principals.ts';
 import { until } from './until.ts';
+import { recordIn } from './usage.ts';
 
 /** A key without limits that every harness knows. */
 export const KEY = 'sk-harness-key-0123456789';
@@ -359,11 +360,13 @@ function readUsage(directory: string): UsageOnDisk {
   for (const [index, { path, firstSeq }] of segments.entries()) {
     // After a failed sync a segment is written again from the last frame that is on disk for certain; the later one counts.
     const endSeq = segments[index + 1]?.firstSeq ?? Number.POSITIVE_INFINITY;
-    const decoder = new SegmentDecoder(firstSeq);
+    const decoder = new SegmentDecoder(firstSeq, true);
     const bytes = readFileSync(path);
     const good = scanFrames(bytes, (payload) =>
-      decoder.accept(payload, (call) => {
-        if (call.seq < endSeq) settled.push({ ...call.intent, ...call.settlement, seq: call.seq });
+      decoder.accept(payload, {
+        onSettled: (seq, _begin, bytes) => {
+          if (seq < endSeq) settled.push(recordIn(seq, bytes));
+        },
       }),
     );
     if (good !== bytes.length) throw new Error(`the usage log is damaged after byte ${good} of ${bytes.length}`);

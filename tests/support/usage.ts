@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Nano } from '../../src/domain/money.ts';
-import { NO_USAGE, type UsageIntent, type UsageSettlement } from '../../src/domain/usage.ts';
+import { NO_USAGE, type UsageIntent, type UsageRecord, type UsageSettlement } from '../../src/domain/usage.ts';
 import { scanFrames } from '../../src/gateway/live/checked-frames.ts';
 import { segmentFiles } from '../../src/gateway/metering/recover-usage-log.ts';
 import type { UsageSink, UsageWaiter } from '../../src/gateway/metering/usage-sink.ts';
@@ -49,6 +49,12 @@ export function settlementOf(requestId: string, fields: Partial<UsageSettlement>
     endedAtMs: 1_700_000_001_000,
     ...fields,
   };
+}
+
+/** The record in the payload of a SETTLE frame. */
+export function recordIn(seq: number, payload: Buffer): UsageRecord {
+  const { settled } = JSON.parse(payload.toString('utf8')) as { settled: Omit<UsageRecord, 'seq'> };
+  return { ...settled, seq };
 }
 
 /** A request as the usage log sees it: what it was told, in order. */
@@ -102,7 +108,7 @@ export async function finish(sink: UsageSink, requestId: string, fields: Partial
 }
 
 export interface LoggedFrame {
-  readonly kind: 'intent' | 'settlement';
+  readonly kind: 'intent' | 'settled';
   readonly requestId: string;
   readonly text: string;
 }
@@ -127,7 +133,7 @@ export function readFrames(directory: string): Map<number, LoggedFrame> {
     let seq = firstSeq;
     const end = files[index + 1]?.firstSeq ?? Number.POSITIVE_INFINITY;
     payloads.forEach((payload, place) => {
-      const kind = payload.intent !== undefined ? 'intent' : payload.settlement !== undefined ? 'settlement' : null;
+      const kind = payload.intent !== undefined ? 'intent' : payload.settled !== undefined ? 'settled' : null;
       if (kind === null) return;
       const frame = { kind, requestId: payload[kind]!.requestId as string, text: texts[place]! } as const;
       if (seq < end) {

@@ -20,13 +20,13 @@ type State = 'idle' | 'body' | 'answering' | 'gone';
 /** One client connection, as long as its requests are simple ones. */
 export class FrontConnection implements FrontResponseOwner {
   readonly socket: Socket;
-  readonly keepAliveSeconds: number;
+  readonly keepAliveLines: string;
   onGone: () => void = () => {};
   readonly #handler: FrontHandler;
   readonly #fallback: HttpServer;
   readonly #limits: FrontLimits;
   readonly #clock: Clock;
-  readonly #date: () => string;
+  readonly #dateLine: () => string;
   #state: State = 'idle';
   #deadlineMs: number;
   #idleSinceMs: number;
@@ -46,15 +46,16 @@ export class FrontConnection implements FrontResponseOwner {
     fallback: HttpServer,
     limits: FrontLimits,
     clock: Clock,
-    date: () => string,
+    dateLine: () => string,
   ) {
     this.socket = socket;
     this.#handler = handler;
     this.#fallback = fallback;
     this.#limits = limits;
     this.#clock = clock;
-    this.#date = date;
-    this.keepAliveSeconds = Math.floor(limits.keepAliveTimeoutMs / 1000);
+    this.#dateLine = dateLine;
+    const keepAliveSeconds = Math.floor(limits.keepAliveTimeoutMs / 1000);
+    this.keepAliveLines = `Connection: keep-alive\r\nKeep-Alive: timeout=${keepAliveSeconds}\r\n`;
     this.#idleSinceMs = clock.monotonicMs();
     this.#deadlineMs = this.#idleSinceMs + limits.headersTimeoutMs;
     socket.on('data', this.#onData);
@@ -62,6 +63,10 @@ export class FrontConnection implements FrontResponseOwner {
     socket.on('close', this.#onClose);
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
+  }
+
+  get dateLine(): string {
+    return this.#dateLine();
   }
 
   get keepsAlive(): boolean {
@@ -158,7 +163,7 @@ export class FrontConnection implements FrontResponseOwner {
 
   #answer(body: Buffer | null): void {
     this.#state = 'answering';
-    const response = new FrontResponse(this, this.#date);
+    const response = new FrontResponse(this);
     this.#response = response;
     this.#handler.handleSimple(this.#request!, this.socket, response, this.#endpoint!, body);
   }

@@ -7,7 +7,10 @@ export interface FrontResponseOwner {
   readonly socket: Socket;
   /** False: this answer is the last one on its connection. */
   readonly keepsAlive: boolean;
-  readonly keepAliveSeconds: number;
+  /** `Date: ...` with its line end. */
+  readonly dateLine: string;
+  /** The two header lines of an answer that keeps the connection. */
+  readonly keepAliveLines: string;
   onResponseEnd(): void;
 }
 
@@ -19,7 +22,6 @@ export class FrontResponse implements ClientResponse {
   headersSent = false;
   writableFinished = false;
   readonly #owner: FrontResponseOwner;
-  readonly #date: () => string;
   #head = '';
   #closes = false;
   #chunked = false;
@@ -27,9 +29,8 @@ export class FrontResponse implements ClientResponse {
   #onDrain: (() => void) | null = null;
   #onFinish: (() => void) | null = null;
 
-  constructor(owner: FrontResponseOwner, date: () => string) {
+  constructor(owner: FrontResponseOwner) {
     this.#owner = owner;
-    this.#date = date;
   }
 
   get destroyed(): boolean {
@@ -42,7 +43,8 @@ export class FrontResponse implements ClientResponse {
 
   writeHead(status: number, headers: string[]): void {
     if (this.headersSent) throw new Error('the head of this answer is sent already');
-    let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`;
+    // Joined once and not added up: each `+=` would leave a node of a rope behind.
+    const parts = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`];
     let hasLength = false;
     let closes = !this.#owner.keepsAlive;
     let lines = 1;
@@ -54,21 +56,33 @@ export class FrontResponse implements ClientResponse {
         closes = true;
         continue;
       }
-      head += `${name}: ${value}\r\n`;
+      parts.push(name, ': ', value, '\r\n');
       lines++;
     }
+    this.#chunked = !hasLength;
+    if (this.#chunked) {
+      parts.push('Transfer-Encoding: chunked\r\n');
+      lines++;
+    }
+    parts.push(this.#owner.dateLine);
+    lines++;
+    if (closes) {
+      parts.push('Connection: close\r\n');
+      lines++;
+    } else {
+      parts.push(this.#owner.keepAliveLines);
+      lines += 2;
+    }
+    parts.push('\r\n');
+    lines++;
+    const head = parts.join('');
     // One look at all of it: a line break inside a value would make a line more than there are headers.
     if (ODD_CHARACTER.test(head) || countLines(head) !== lines) {
       throw new Error('a header of the answer holds a character that can not be sent');
     }
     this.headersSent = true;
-    this.#chunked = !hasLength;
-    if (this.#chunked) head += 'Transfer-Encoding: chunked\r\n';
-    head += `Date: ${this.#date()}\r\n`;
     this.#closes = closes;
-    this.#head = closes
-      ? `${head}Connection: close\r\n\r\n`
-      : `${head}Connection: keep-alive\r\nKeep-Alive: timeout=${this.#owner.keepAliveSeconds}\r\n\r\n`;
+    this.#head = head;
   }
 
   get closesConnection(): boolean {

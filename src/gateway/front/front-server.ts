@@ -43,13 +43,13 @@ export class FrontServer {
   readonly #connections = new Set<FrontConnection>();
   readonly #sweep: NodeJS.Timeout;
   readonly #clock: Clock;
-  #date = '';
+  #dateLine = '';
   #dateAtMs = 0;
 
   constructor(handler: FrontHandler, fallback: HttpServer, limits: FrontLimits, clock: Clock) {
     this.#clock = clock;
     this.server = createServer({ noDelay: true }, (socket) => {
-      const connection = new FrontConnection(socket, handler, fallback, limits, clock, this.#httpDate);
+      const connection = new FrontConnection(socket, handler, fallback, limits, clock, this.#currentDateLine);
       this.#connections.add(connection);
       connection.onGone = () => this.#connections.delete(connection);
     });
@@ -77,12 +77,12 @@ export class FrontServer {
   }
 
   /** The text changes once a second; making it costs as much as a small JSON parse. */
-  readonly #httpDate = (): string => {
+  readonly #currentDateLine = (): string => {
     const now = this.#clock.nowMs();
     if (now - this.#dateAtMs >= 1_000 || now < this.#dateAtMs) {
       this.#dateAtMs = now - (now % 1_000);
-      this.#date = new Date(now).toUTCString();
+      this.#dateLine = `Date: ${new Date(now).toUTCString()}\r\n`;
     }
-    return this.#date;
+    return this.#dateLine;
   };
 }

@@ -39,7 +39,7 @@ export function scanJsonObject(bytes: Buffer): JsonMembers | null {
     if (bytes[at] !== QUOTE) return null;
     const nameEnd = skipString(bytes, at);
     if (nameEnd < 0) return null;
-    const name = bytes.toString('utf8', at + 1, nameEnd - 1);
+    const name = nameIn(bytes, at + 1, nameEnd - 1);
     if (plain && (name.includes('\\') || names.includes(name))) plain = false;
     const nameStart = at;
     at = skipSpace(bytes, nameEnd);
@@ -58,6 +58,33 @@ export function scanJsonObject(bytes: Buffer): JsonMembers | null {
     if (code !== CLOSE_BRACE) return null;
     return skipSpace(bytes, at + 1) === length ? { names, spans, open, close: at, plain } : null;
   }
+}
+
+/** Names of members that were seen, by length and first bytes, so that the usual ones need not be decoded again. */
+const SEEN_NAMES = new Map<number, SeenName>();
+/** At the bound nothing more is remembered: the usual names come first. */
+const SEEN_NAMES_MAX = 256;
+
+interface SeenName {
+  readonly bytes: Buffer;
+  readonly name: string;
+}
+
+function nameIn(bytes: Buffer, start: number, end: number): string {
+  const length = end - start;
+  if (length === 0) return '';
+  const place = (length << 24) ^ (bytes[start]! << 16) ^ (bytes[start + (length >> 1)]! << 8) ^ bytes[end - 1]!;
+  const seen = SEEN_NAMES.get(place);
+  if (seen !== undefined && seen.bytes.length === length) {
+    let same = 0;
+    while (same < length && bytes[start + same] === seen.bytes[same]) same++;
+    if (same === length) return seen.name;
+  }
+  const name = bytes.toString('utf8', start, end);
+  if (seen === undefined && SEEN_NAMES.size < SEEN_NAMES_MAX && length < 64) {
+    SEEN_NAMES.set(place, { bytes: Buffer.from(bytes.subarray(start, end)), name });
+  }
+  return name;
 }
 
 const QUOTE = 0x22;

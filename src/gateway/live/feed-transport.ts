@@ -8,7 +8,7 @@ export interface FeedTransport {
    */
   stream(path: string, body: string, handler: FeedStreamHandler): { close(): void };
   /** POST with a short answer. Rejects when there is none within `timeoutMs`. */
-  post(path: string, body: string, timeoutMs: number): Promise<FeedAnswer>;
+  post(path: string, body: string | Buffer, timeoutMs: number): Promise<FeedAnswer>;
   close(): void;
 }
 
@@ -72,7 +72,7 @@ export class SocketFeedTransport implements FeedTransport {
     };
   }
 
-  post(path: string, body: string, timeoutMs: number): Promise<FeedAnswer> {
+  post(path: string, body: string | Buffer, timeoutMs: number): Promise<FeedAnswer> {
     return new Promise((resolve, reject) => {
       const request = this.#request(path, body, this.#agent);
       const timer = setTimeout(() => {
@@ -96,8 +96,8 @@ export class SocketFeedTransport implements FeedTransport {
     this.#agent.destroy();
   }
 
-  #request(path: string, body: string, agent: Agent | undefined): ClientRequest {
-    const bytes = Buffer.from(body);
+  #request(path: string, body: string | Buffer, agent: Agent | undefined): ClientRequest {
+    const bytes = typeof body === 'string' ? Buffer.from(body) : body;
     const headers = { 'content-type': 'application/json', 'content-length': bytes.length, host: 'control' };
     const call = request({
       socketPath: this.#socketPath,

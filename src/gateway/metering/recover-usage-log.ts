@@ -2,7 +2,13 @@ import { closeSync, openSync, readdirSync, readFileSync, readSync, renameSync, r
 import { join } from 'node:path';
 import type { Log } from '../../observe/log.ts';
 import { scanFrames } from '../live/checked-frames.ts';
-import { firstSeqOf, type NumberedIntent, SegmentDecoder, type SegmentFile } from './usage-segment.ts';
+import {
+  firstSeqOf,
+  type NumberedIntent,
+  SegmentDecoder,
+  type SegmentFile,
+  type SegmentVisitor,
+} from './usage-segment.ts';
 
 export interface RecoveredUsageLog {
   /** Oldest first. */
@@ -42,8 +48,8 @@ export function recoverUsageLog(directory: string, log: Log): RecoveredUsageLog 
     const last = segments.at(-1);
     if (last === undefined) return { segments: [], lastSeq: 0, generation: 0, open: [] };
     const bytes = readFileSync(last.path);
-    const decoder = new SegmentDecoder(last.firstSeq);
-    const good = scanFrames(bytes, (payload) => decoder.accept(payload, () => {}));
+    const decoder = new SegmentDecoder(last.firstSeq, true);
+    const good = scanFrames(bytes, (payload) => decoder.accept(payload, NO_VISITOR));
     if (decoder.isBegun) {
       if (good < bytes.length) {
         const fields = {
@@ -82,13 +88,15 @@ function readGeneration(file: SegmentFile): number | null {
   try {
     const bytes = Buffer.alloc(HEAD_BYTES_MAX);
     const length = readSync(fd, bytes, 0, HEAD_BYTES_MAX, 0);
-    const decoder = new SegmentDecoder(file.firstSeq);
-    scanFrames(bytes.subarray(0, length), (payload) => decoder.head === null && decoder.accept(payload, () => {}));
+    const decoder = new SegmentDecoder(file.firstSeq, false);
+    scanFrames(bytes.subarray(0, length), (payload) => decoder.head === null && decoder.accept(payload, NO_VISITOR));
     return decoder.head?.generation ?? null;
   } finally {
     closeSync(fd);
   }
 }
+
+const NO_VISITOR: SegmentVisitor = { onSettled() {} };
 
 function setAside(file: SegmentFile, log: Log, message: string): void {
   log.error({ file: file.path }, `${message}; it is set aside as .bad`);

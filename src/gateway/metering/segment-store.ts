@@ -3,7 +3,7 @@ import type { Log } from '../../observe/log.ts';
 import { FrameBuffer } from '../live/checked-frames.ts';
 import type { RecoveredUsageLog } from './recover-usage-log.ts';
 import type { UsageLogFs } from './usage-log-fs.ts';
-import { appendHead, type NumberedIntent, type SegmentFile, segmentName, USAGE_LOG_FORMAT } from './usage-segment.ts';
+import { appendHead, type CarriedIntent, type SegmentFile, segmentName, USAGE_LOG_FORMAT } from './usage-segment.ts';
 
 /** A segment that has reached this size is followed by a new one. */
 export const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
@@ -86,7 +86,7 @@ export class SegmentStore {
    * Appends `count` frames with one `write`, to a new segment if the present one is full (or there is none). Throws when they
    * could not be written; then none of them counts.
    */
-  append(frames: Buffer, count: number, carried: () => readonly NumberedIntent[]): void {
+  append(frames: Buffer, count: number, carried: () => readonly CarriedIntent[]): void {
     const { segmentBytesMax } = this.#options;
     if (this.#active === null || (this.#active.bytes > 0 && this.#active.bytes + frames.length > segmentBytesMax)) {
       const next = this.#prepare(this.#lastSeq + 1, carried(), null);
@@ -114,7 +114,7 @@ export class SegmentStore {
    * higher generation, and syncs that. `carried` are the intents that were open at `syncedSeq`. Nothing may be appended
    * meanwhile. Rejects when that fails too; nothing has changed then, and it can be tried again.
    */
-  async rebuild(carried: readonly NumberedIntent[]): Promise<void> {
+  async rebuild(carried: readonly CarriedIntent[]): Promise<void> {
     this.#rebuilding = true;
     if (this.#syncTimer !== null) clearTimeout(this.#syncTimer);
     this.#syncTimer = null;
@@ -175,7 +175,7 @@ export class SegmentStore {
   }
 
   /** A complete segment under a temporary name. */
-  #prepare(firstSeq: number, carried: readonly NumberedIntent[], frames: Buffer | null): OpenSegment {
+  #prepare(firstSeq: number, carried: readonly CarriedIntent[], frames: Buffer | null): OpenSegment {
     const { directory } = this.#options;
     const name = segmentName(firstSeq);
     const temporaryPath = join(directory, `.${name}.tmp`);

@@ -1,5 +1,4 @@
 import type { Nano } from '../../domain/money.ts';
-import type { SettledCall } from './usage-segment.ts';
 
 /**
  * What this process settled and the database has not counted yet, by key: the difference between the database's total and the
@@ -8,7 +7,12 @@ import type { SettledCall } from './usage-segment.ts';
 export class UnshippedSpend {
   readonly #byToken = new Map<string, bigint>();
   #notWritten = 0;
-  #shippedSeq = 0;
+  #shippedSeq: number;
+
+  /** Settlements after `ownAfterSeq` are this process's own. */
+  constructor(ownAfterSeq: number) {
+    this.#shippedSeq = ownAfterSeq;
+  }
 
   /** A settlement counts from the moment in which it is made. */
   settling(token: string, costNano: Nano): void {
@@ -24,14 +28,19 @@ export class UnshippedSpend {
     return this.#byToken.get(token) ?? 0n;
   }
 
-  /** In order of their numbers; a call that was counted off before is not counted off twice. */
-  shipped(calls: readonly SettledCall[]): void {
-    for (const { seq, intent, settlement } of calls) {
-      if (seq <= this.#shippedSeq) continue;
-      this.#shippedSeq = seq;
-      const left = (this.#byToken.get(intent.token) ?? 0n) - BigInt(settlement.costNano);
-      if (left > 0n) this.#byToken.set(intent.token, left);
-      else this.#byToken.delete(intent.token);
+  /** Whether a settlement is still counted here. One that was shipped before, and is sent again, is not. */
+  counts(seq: number): boolean {
+    return seq > this.#shippedSeq;
+  }
+
+  /** The database has counted everything up to `seq`; `spendNano` is how much of it was counted here. */
+  shipped(seq: number, spendNano: ReadonlyMap<string, bigint>): void {
+    if (seq <= this.#shippedSeq) return;
+    this.#shippedSeq = seq;
+    for (const [token, nano] of spendNano) {
+      const left = (this.#byToken.get(token) ?? 0n) - nano;
+      if (left > 0n) this.#byToken.set(token, left);
+      else this.#byToken.delete(token);
     }
   }
 

@@ -16,7 +16,7 @@ describe('damage', () => {
   async function prepared(): Promise<{ bytes: Buffer; path: string; order: string[] }> {
     const log = rig.open();
     const order: string[] = [];
-    log.listener = listenerOf((call) => order.push(`${call.seq} ${call.intent.requestId} ${call.settlement.costNano}`));
+    log.listener = listenerOf((call) => order.push(`${call.seq} ${call.requestId} ${call.costNano}`));
     for (let index = 0; index < 8; index += 1) {
       await begin(log, `r${index}`);
       if (index % 3 !== 0) await finish(log, `r${index}`, { costNano: (1_000 + index) as Nano });
@@ -36,13 +36,13 @@ describe('damage', () => {
     await begin(log, 'after');
     await finish(log, 'after');
     const again = await rig.settledIn(log);
-    expect(again.at(-1)?.intent.requestId).toBe('after');
+    expect(again.at(-1)?.requestId).toBe('after');
     readFrames(rig.directory);
     await log.close();
     rig.abandon(log);
     return calls
-      .filter(({ settlement }) => settlement.errorCode !== KILLED_IN_FLIGHT)
-      .map(({ seq, intent, settlement }) => `${seq} ${intent.requestId} ${settlement.costNano}`);
+      .filter(({ errorCode }) => errorCode !== KILLED_IN_FLIGHT)
+      .map(({ seq, requestId, costNano }) => `${seq} ${requestId} ${costNano}`);
   }
 
   it('by a cut at any byte leaves what was settled before it, and a log that works', async () => {
@@ -79,7 +79,7 @@ describe('damage', () => {
     await log.close();
     rig.abandon(log);
     const calls = await rig.settledIn(rig.open());
-    expect(calls.map(({ seq, intent, settlement }) => [seq, intent.requestId, settlement.errorCode])).toEqual([
+    expect(calls.map(({ seq, requestId, errorCode }) => [seq, requestId, errorCode])).toEqual([
       [4, 'b', null],
       [5, 'a', KILLED_IN_FLIGHT],
     ]);

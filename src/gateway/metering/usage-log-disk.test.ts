@@ -7,7 +7,7 @@ import { eventually } from '../../../tests/support/eventually.ts';
 import { FaultyFs, noSpace } from '../../../tests/support/faulty-fs.ts';
 import { pick } from '../../../tests/support/length.ts';
 import { begin, finish, RecordingWaiter, readFrames, settlementOf } from '../../../tests/support/usage.ts';
-import { listenerOf, UsageLogRig } from '../../../tests/support/usage-log-rig.ts';
+import { listenerOf, readRecords, UsageLogRig } from '../../../tests/support/usage-log-rig.ts';
 import { recoverUsageLog, segmentFiles } from './recover-usage-log.ts';
 import { nodeUsageLogFs } from './usage-log-fs.ts';
 import { UsageLogReader } from './usage-log-reader.ts';
@@ -19,7 +19,7 @@ describe('a disk that is full', () => {
     const fs = new FaultyFs();
     const log = rig.open({ fs, writeRetryMs: 5 });
     const written: string[] = [];
-    log.listener = listenerOf((call) => written.push(`${call.seq} ${call.intent.requestId}`));
+    log.listener = listenerOf((call) => written.push(`${call.seq} ${call.requestId}`));
     await begin(log, 'a');
     await begin(log, 'b');
     fs.writeError = noSpace;
@@ -38,7 +38,7 @@ describe('a disk that is full', () => {
     expect(log.failure).toBeNull();
     expect(log.counts).toMatchObject({ intentsRefused: 2, settlementsDropped: 0 });
     const kinds = [...readFrames(rig.directory).values()].map(({ kind, requestId }) => `${kind} ${requestId}`);
-    expect(kinds).toEqual(['intent a', 'intent b', 'settlement a', 'intent c', 'settlement b', 'settlement c']);
+    expect(kinds).toEqual(['intent a', 'intent b', 'settled a', 'intent c', 'settled b', 'settled c']);
   });
 
   it('does not keep a gateway from starting, nor what its predecessor left from being settled later', async () => {
@@ -52,7 +52,7 @@ describe('a disk that is full', () => {
     fs.writeError = null;
     await eventually(() => second.failure === null && second.lastSeq === 2);
     await begin(second, 'b');
-    expect((await rig.settledIn(second)).map(({ intent }) => intent.requestId)).toEqual(['a']);
+    expect((await rig.settledIn(second)).map(({ requestId }) => requestId)).toEqual(['a']);
   });
 
   it('leaves nothing of a refused turn behind', async () => {
@@ -64,7 +64,7 @@ describe('a disk that is full', () => {
     await Promise.allSettled([begin(log, 'b'), begin(log, 'c')]);
     fs.kill();
     rig.abandon(log);
-    expect((await rig.settledIn(rig.open())).map(({ intent }) => intent.requestId)).toEqual(['a']);
+    expect((await rig.settledIn(rig.open())).map(({ requestId }) => requestId)).toEqual(['a']);
   });
 
   it('gives the numbers of a refused turn to others, also when the file could not be cut back', async () => {
@@ -82,11 +82,11 @@ describe('a disk that is full', () => {
     await eventually(() => log.failure === null && log.lastSeq === 2);
     await begin(log, 'b');
     await finish(log, 'b');
-    const ids = (await rig.settledIn(log)).map(({ seq, intent }) => `${seq} ${intent.requestId}`);
+    const ids = (await rig.settledIn(log)).map(({ seq, requestId }) => `${seq} ${requestId}`);
     expect(ids).toEqual(['2 a', '4 b']);
     fs.kill();
     rig.abandon(log);
-    expect((await rig.settledIn(rig.open())).map(({ seq, intent }) => `${seq} ${intent.requestId}`)).toEqual(ids);
+    expect((await rig.settledIn(rig.open())).map(({ seq, requestId }) => `${seq} ${requestId}`)).toEqual(ids);
   });
 });
 
@@ -107,7 +107,7 @@ describe('a disk that does not sync', () => {
     await finish(log, 'c');
     await eventually(() => log.segments.unsyncedBytes === 0);
     const kinds = [...readFrames(rig.directory).values()].map(({ kind, requestId }) => `${kind} ${requestId}`);
-    expect(kinds).toEqual(['intent a', 'intent b', 'settlement a', 'intent c', 'settlement b', 'settlement c']);
+    expect(kinds).toEqual(['intent a', 'intent b', 'settled a', 'intent c', 'settled b', 'settled c']);
     // The file that failed is lost altogether, as after a power failure: what was not synced is in the new one.
     const [failed, fresh] = segmentFiles(rig.directory);
     const { recovered, calls } = await recoverOnly(fresh!.path);
@@ -168,7 +168,7 @@ describe('a disk that does not sync', () => {
     await eventually(() => log.failure === null && log.lastSeq === 3);
     await begin(log, 'c');
     const kinds = [...readFrames(rig.directory).values()].map(({ kind, requestId }) => `${kind} ${requestId}`);
-    expect(kinds).toEqual(['intent a', 'intent b', 'settlement a', 'intent c']);
+    expect(kinds).toEqual(['intent a', 'intent b', 'settled a', 'intent c']);
   });
 
   it('lets no call in while it is too far behind', async () => {
@@ -249,13 +249,11 @@ describe('a disk that does not sync', () => {
         log = rig.open();
         await eventually(() => log.failure === null);
         const calls = await rig.settledIn(log);
-        const ids = calls.map(({ intent }) => intent.requestId);
+        const ids = calls.map(({ requestId }) => requestId);
         expect(new Set(ids).size).toBe(ids.length);
         expect([...ids].sort()).toEqual(expect.arrayContaining([...begun].sort()));
         expect(ids.length).toBe(begun.length);
-        const exact = calls
-          .filter(({ settlement }) => settlement.costNano === 123)
-          .map(({ intent }) => intent.requestId);
+        const exact = calls.filter(({ costNano }) => costNano === 123).map(({ requestId }) => requestId);
         expect(exact).toEqual(expect.arrayContaining(finished));
         readFrames(rig.directory);
         await log.close();
@@ -278,7 +276,7 @@ async function recoverOnly(path: string) {
     recovered.segments[0]!.firstSeq - 1,
     rig.recorded.log,
   );
-  const calls = (await reader.next(100, recovered.lastSeq)).map(({ intent }) => intent.requestId);
+  const calls = (await readRecords(reader, 100, recovered.lastSeq)).map(({ requestId }) => requestId);
   await reader.close();
   rmSync(alone, { recursive: true });
   return { recovered, calls };

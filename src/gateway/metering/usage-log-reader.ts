@@ -1,7 +1,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Log } from '../../observe/log.ts';
 import { scanFrames } from '../live/checked-frames.ts';
-import { SegmentDecoder, type SegmentFile, type SettledCall } from './usage-segment.ts';
+import { SegmentDecoder, type SegmentFile, type SegmentVisitor } from './usage-segment.ts';
 
 /** Read at once; parsing it is the longest that the event loop is held. */
 const READ_BYTES = 256 * 1024;
@@ -12,7 +12,7 @@ export interface ReadableSegments {
   readonly version: number;
 }
 
-/** Reads settled calls back from the files, in order, from a given number on. */
+/** Reads the records of settled calls back from the files, in order, from a given number on. */
 export class UsageLogReader {
   readonly #files: ReadableSegments;
   readonly #log: Log;
@@ -33,25 +33,24 @@ export class UsageLogReader {
   }
 
   /**
-   * The next calls that were settled in frames up to `untilSeq`, at most `max`. After it, `position` is the number up to which
-   * nothing is left out: of the last call when there are `max` of them, else `untilSeq`. What is damaged or gone is skipped and
-   * logged. `untilSeq` must be in the files.
+   * Shows `visitor` the next calls that were settled in frames up to `untilSeq`, at most `max`. After it, `position` is the number
+   * up to which nothing is left out: of the last call when there were `max` of them, else `untilSeq`. What is damaged or gone is
+   * skipped and logged. `untilSeq` must be in the files.
    */
-  async next(max: number, untilSeq: number): Promise<SettledCall[]> {
-    const calls: SettledCall[] = [];
-    while (this.#position < untilSeq && calls.length < max) {
+  async next(max: number, untilSeq: number, visitor: SegmentVisitor): Promise<void> {
+    const wanted: Wanted = { left: max, visitor };
+    while (this.#position < untilSeq && wanted.left > 0) {
       if (this.#version !== this.#files.version) {
         await this.close();
         this.#version = this.#files.version;
       }
       const segment = this.#current ?? (await this.#openSegment(untilSeq));
       if (segment === null) break;
-      const progressed = this.#scan(segment, calls, max, untilSeq);
-      if (this.#position >= untilSeq || calls.length >= max) break;
+      const progressed = this.#scan(segment, wanted, untilSeq);
+      if (this.#position >= untilSeq || wanted.left <= 0) break;
       if (this.#position >= this.#endOf(segment)) await this.close();
       else if (!progressed && !(await this.#readMore(segment))) await this.#leaveDamaged(segment, untilSeq);
     }
-    return calls;
   }
 
   async close(): Promise<void> {
@@ -61,15 +60,17 @@ export class UsageLogReader {
   }
 
   /** Decodes what has been read; true when that was at least one frame. */
-  #scan(segment: OpenSegment, calls: SettledCall[], max: number, untilSeq: number): boolean {
+  #scan(segment: OpenSegment, wanted: Wanted, untilSeq: number): boolean {
     const { decoder } = segment;
     const lastSeq = Math.min(untilSeq, this.#endOf(segment));
+    const onSettled: SegmentVisitor['onSettled'] = (seq, begin, payload) => {
+      if (seq <= this.#position) return;
+      wanted.left -= 1;
+      wanted.visitor.onSettled(seq, begin, payload);
+    };
     const good = scanFrames(segment.bytes, (payload) => {
-      if (calls.length >= max || (decoder.isBegun && decoder.lastSeq >= lastSeq)) return false;
-      const from = this.#position;
-      const accepted = decoder.accept(payload, (call) => {
-        if (call.seq > from) calls.push(call);
-      });
+      if (wanted.left <= 0 || (decoder.isBegun && decoder.lastSeq >= lastSeq)) return false;
+      const accepted = decoder.accept(payload, { onSettled });
       if (decoder.lastSeq > this.#position) this.#position = decoder.lastSeq;
       return accepted;
     });
@@ -113,7 +114,7 @@ export class UsageLogReader {
     this.#current = {
       ...found,
       handle,
-      decoder: new SegmentDecoder(found.firstSeq),
+      decoder: new SegmentDecoder(found.firstSeq, false),
       bytes: Buffer.alloc(0),
       offset: 0,
     };
@@ -130,6 +131,11 @@ export class UsageLogReader {
     if (seq > this.#position) this.#log.error(fields, `Frames of the usage log ${why}; what they hold is not sent`);
     this.#position = Math.max(this.#position, seq);
   }
+}
+
+interface Wanted {
+  left: number;
+  readonly visitor: SegmentVisitor;
 }
 
 interface OpenSegment extends SegmentFile {

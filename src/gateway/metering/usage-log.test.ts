@@ -5,13 +5,13 @@ import { describe, expect, it } from 'vitest';
 import { FaultyFs } from '../../../tests/support/faulty-fs.ts';
 import { pick } from '../../../tests/support/length.ts';
 import { begin, finish, intentOf, RecordingWaiter, readFrames, settlementOf } from '../../../tests/support/usage.ts';
-import { UsageLogRig } from '../../../tests/support/usage-log-rig.ts';
+import { readRecords, UsageLogRig } from '../../../tests/support/usage-log-rig.ts';
 import type { Nano } from '../../domain/money.ts';
+import type { UsageRecord } from '../../domain/usage.ts';
 import { ForeignInstallationError } from '../live/foreign-installation.ts';
 import { segmentFiles } from './recover-usage-log.ts';
 import { KILLED_IN_FLIGHT } from './usage-log.ts';
 import { UsageLogReader } from './usage-log-reader.ts';
-import type { SettledCall } from './usage-segment.ts';
 
 const rig = new UsageLogRig();
 
@@ -40,7 +40,7 @@ describe('UsageLog', () => {
     log.settle(settlementOf('a'), waiter);
     expect(waiter.events).toEqual([]);
     await told;
-    expect([...readFrames(rig.directory).values()].map(({ kind }) => kind)).toEqual(['intent', 'settlement']);
+    expect([...readFrames(rig.directory).values()].map(({ kind }) => kind)).toEqual(['intent', 'settled']);
     expect(log.openCount).toBe(0);
   });
 
@@ -99,8 +99,8 @@ describe('UsageLog', () => {
     rig.abandon(first);
     const second = rig.open();
     const calls = await rig.settledIn(second);
-    expect(calls.map(({ intent }) => intent.requestId)).toEqual(['b', 'a', 'c']);
-    expect(calls[1]?.settlement).toMatchObject({
+    expect(calls.map(({ requestId }) => requestId)).toEqual(['b', 'a', 'c']);
+    expect(calls[1]).toMatchObject({
       status: 'failure',
       errorCode: KILLED_IN_FLIGHT,
       estimated: true,
@@ -166,10 +166,10 @@ describe('UsageLog', () => {
       files.at(-1)!.firstSeq - 1,
       rig.recorded.log,
     );
-    const calls = await reader.next(100, log.lastSeq);
+    const calls = await readRecords(reader, 100, log.lastSeq);
     await reader.close();
     // Its intent is in the first segment, and the last one carries it.
-    expect(calls.at(-1)?.intent.requestId).toBe('long');
+    expect(calls.at(-1)?.requestId).toBe('long');
     expect((await rig.settledIn(log)).length).toBe(41);
   });
 
@@ -188,7 +188,7 @@ describe('UsageLog', () => {
     rig.abandon(log);
     const second = rig.open();
     expect(second.lastSeq).toBe(62);
-    expect((await rig.settledIn(second)).at(-1)?.intent.requestId).toBe('open');
+    expect((await rig.settledIn(second)).at(-1)?.requestId).toBe('open');
   });
 
   it('reads any stretch back, in pieces of any size', async () => {
@@ -204,9 +204,9 @@ describe('UsageLog', () => {
         const from = Math.min(a, b);
         const to = Math.max(a, b);
         const reader = new UsageLogReader(log.segments, from, rig.recorded.log);
-        const calls: SettledCall[] = [];
+        const calls: UsageRecord[] = [];
         while (reader.position < to) {
-          const part = await reader.next(max, to);
+          const part = await readRecords(reader, max, to);
           expect(part.length).toBeLessThanOrEqual(max);
           calls.push(...part);
         }

@@ -3,12 +3,12 @@ import { type Nano, ZERO_NANO } from '../../domain/money.ts';
 import { NO_USAGE, type UsageIntent, type UsageSettlement } from '../../domain/usage.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../util/clock.ts';
-import { FrameBuffer } from '../live/checked-frames.ts';
+import { FRAME_HEADER_BYTES, FrameBuffer } from '../live/checked-frames.ts';
 import { recoverUsageLog } from './recover-usage-log.ts';
 import { SEGMENT_BYTES_MAX, SegmentStore, SYNC_INTERVAL_MS } from './segment-store.ts';
 import { nodeUsageLogFs, type UsageLogFs } from './usage-log-fs.ts';
 import { UsageLogIdentity } from './usage-log-identity.ts';
-import { appendIntent, appendSettlement, type NumberedIntent, type SettledCall } from './usage-segment.ts';
+import { appendIntent, type EncodedIntent, encodeIntent, encodeSettled, type NumberedIntent } from './usage-segment.ts';
 import type { UsageSink, UsageWaiter } from './usage-sink.ts';
 
 /** Settlements kept in memory while nothing can be written. Beyond it they are dropped and counted; their calls are then settled at their estimate by the next start. */
@@ -37,11 +37,18 @@ export interface UsageLogOptions {
 /** Hears of settlements in the order of their numbers; the shipper. */
 export interface UsageLogListener {
   /** A call is being settled by this process: it counts from now on, and its frame follows. */
-  settling(intent: UsageIntent, settlement: UsageSettlement): void;
-  /** The SETTLE frame is in the file. */
-  written(call: SettledCall): void;
+  settling(call: SettlingCall): void;
+  /** The SETTLE frame is in the file. Its payload is in `frames` from `start` to `end`, and only during this call. */
+  written(seq: number, call: SettlingCall, frames: Buffer, start: number, end: number): void;
   /** The log has been bound to an installation. */
   installationKnown(): void;
+}
+
+/** What a listener has to know of a settlement. */
+export interface SettlingCall {
+  readonly token: string;
+  readonly costNano: Nano;
+  readonly endedAtMs: number;
 }
 
 /** Counted since the process started. */
@@ -75,8 +82,6 @@ export class UsageLog implements UsageSink {
   #spareTurn = new Turn();
   #flushScheduled = false;
   #flushing = false;
-  /** Settled since the last sync that is known; with the open ones, what was open at that sync. */
-  #settledUnsynced: Call[] = [];
   /** Why nothing can be written, or null. */
   #failure: Error | null = null;
   #held: Call[] = [];
@@ -145,7 +150,7 @@ export class UsageLog implements UsageSink {
     if (refusal === null) {
       const call = new Call(intent);
       // Encoding comes first: if it throws, there is nothing to undo.
-      appendIntent(this.#frames, intent);
+      appendIntent(this.#frames, call);
       this.#calls.set(intent.requestId, call);
       turn.add(call, INTENT, waiter);
     } else {
@@ -156,13 +161,13 @@ export class UsageLog implements UsageSink {
 
   settle(settlement: UsageSettlement, waiter: UsageWaiter): void {
     const call = this.#calls.get(settlement.requestId);
-    if (call === undefined || call.settlement !== null || call.seq === 0) {
+    if (call === undefined || call.settled !== null || call.seq === 0) {
       throw new Error(`request ${settlement.requestId} has no open intent: it was settled before, or never written`);
     }
-    call.settlement = settlement;
-    this.listener?.settling(call.intent, settlement);
+    call.settle(settlement);
+    this.listener?.settling(call);
     if (this.#failure === null) {
-      appendSettlement(this.#frames, settlement);
+      this.#frames.appendAscii(call.settled!);
       this.#turn.add(call, SETTLEMENT, waiter);
     } else {
       this.#hold(call);
@@ -202,39 +207,37 @@ export class UsageLog implements UsageSink {
     this.#turn = this.#spareTurn;
     let error: Error | null = null;
     if (turn.calls.length > 0) {
+      const frames = this.#frames.view();
       try {
-        this.segments.append(this.#frames.view(), turn.calls.length, this.#openIntents);
+        this.segments.append(frames, turn.calls.length, this.#openCalls);
       } catch (thrown) {
         error = thrown as Error;
       }
+      if (error === null) this.#numberFrames(turn, frames);
+      else this.#giveUp(turn, error);
       this.#frames.clear();
     }
-    if (error === null) this.#numberFrames(turn);
-    else this.#giveUp(turn, error);
     this.#callWaiters(turn, error);
     turn.clear();
     this.#spareTurn = turn;
     this.#flushing = false;
   };
 
-  #numberFrames(turn: Turn): void {
-    if (turn.calls.length === 0) return;
-    const { syncedSeq } = this.segments;
+  #numberFrames(turn: Turn, frames: Buffer): void {
     let seq = this.segments.lastSeq - turn.calls.length;
+    let at = 0;
     for (let index = 0; index < turn.calls.length; index += 1) {
       const call = turn.calls[index]!;
+      const start = at + FRAME_HEADER_BYTES;
+      at = start + frames.readUInt32BE(at);
       seq += 1;
       if (turn.kinds[index] === INTENT) {
         call.seq = seq;
       } else {
-        call.settledSeq = seq;
-        this.#calls.delete(call.intent.requestId);
-        this.#settledUnsynced.push(call);
-        this.listener?.written({ seq, intent: call.intent, settlement: call.settlement! });
+        this.#calls.delete(call.requestId);
+        this.listener?.written(seq, call, frames, start, at);
       }
     }
-    const first = this.#settledUnsynced.findIndex((call) => call.settledSeq > syncedSeq);
-    if (first > 0) this.#settledUnsynced.splice(0, first);
   }
 
   /** Nothing of this turn is in the file: its intents are refused, its settlements are kept. */
@@ -244,7 +247,7 @@ export class UsageLog implements UsageSink {
     for (let index = 0; index < turn.calls.length; index += 1) {
       const call = turn.calls[index]!;
       if (turn.kinds[index] === SETTLEMENT) this.#hold(call);
-      else this.#calls.delete(call.intent.requestId);
+      else this.#calls.delete(call.requestId);
     }
     this.#scheduleRepair();
   }
@@ -332,29 +335,27 @@ export class UsageLog implements UsageSink {
       return;
     }
     this.#failure = null;
-    this.#settledUnsynced = [];
     this.#log.info({ held: this.#held.length }, 'The usage log is written again');
     const held = this.#held;
     this.#held = [];
     for (const call of held) {
-      appendSettlement(this.#frames, call.settlement!);
+      this.#frames.appendAscii(call.settled!);
       this.#turn.add(call, SETTLEMENT, NOBODY);
     }
     if (held.length > 0) this.#scheduleFlush();
   }
 
   /** Intents in the files that have no settlement in the files; a new segment carries them. */
-  readonly #openIntents = (): NumberedIntent[] => {
-    const open: NumberedIntent[] = [];
+  readonly #openCalls = (): Call[] => {
+    const open: Call[] = [];
     for (const call of this.#calls.values()) if (call.seq > 0) open.push(call);
     return open;
   };
 
-  /** The same, as of the last frame that is on disk for certain. */
-  #openAtSync(): NumberedIntent[] {
+  /** Those of them whose frame is on disk for certain; the frames of the others are written again. */
+  #openAtSync(): Call[] {
     const { syncedSeq } = this.segments;
-    const calls = [...this.#settledUnsynced.filter((call) => call.settledSeq > syncedSeq), ...this.#calls.values()];
-    return calls.filter((call) => call.seq > 0 && call.seq <= syncedSeq).sort((a, b) => a.seq - b.seq);
+    return this.#openCalls().filter((call) => call.seq <= syncedSeq);
   }
 
   /** The answer is lost, and what it cost is not known: it counts as much as it was expected to. */
@@ -368,9 +369,9 @@ export class UsageLog implements UsageSink {
     for (const { seq, intent } of open) {
       const call = new Call(intent);
       call.seq = seq;
-      call.settlement = killedInFlight(intent, endedAtMs);
+      call.settle(killedInFlight(intent, endedAtMs));
       this.#calls.set(intent.requestId, call);
-      appendSettlement(this.#frames, call.settlement);
+      this.#frames.appendAscii(call.settled!);
       this.#turn.add(call, SETTLEMENT, NOBODY);
     }
     this.#flush();
@@ -396,15 +397,28 @@ function killedInFlight(intent: UsageIntent, endedAtMs: number): UsageSettlement
 }
 
 /** A call from its intent to the moment when its settlement is in the file. */
-class Call implements NumberedIntent {
-  readonly intent: UsageIntent;
+class Call implements EncodedIntent, SettlingCall {
+  readonly requestId: string;
+  readonly token: string;
+  readonly members: string;
   /** Of the INTENT frame; 0 until it is in the file. */
   seq = 0;
-  settledSeq = 0;
-  settlement: UsageSettlement | null = null;
+  /** Payload of the SETTLE frame; null while the call is open. */
+  settled: string | null = null;
+  costNano: Nano = ZERO_NANO;
+  endedAtMs = 0;
 
   constructor(intent: UsageIntent) {
-    this.intent = intent;
+    const { requestId, token, members } = encodeIntent(intent);
+    this.requestId = requestId;
+    this.token = token;
+    this.members = members;
+  }
+
+  settle(settlement: UsageSettlement): void {
+    this.settled = encodeSettled(this, settlement);
+    this.costNano = settlement.costNano;
+    this.endedAtMs = settlement.endedAtMs;
   }
 }
 

@@ -1,18 +1,19 @@
 /**
  * One file of the usage log, `usage-<number of its first frame>.log`: checked frames whose payloads are
  *
- *   {"head": ...}         first; which segment this is
- *   {"carried": ...}      an intent of an earlier segment that had no settlement when this segment began
- *   {"intent": ...}       numbered
- *   {"settlement": ...}   numbered
+ *   {"head": ...}      first; which segment this is
+ *   {"carried": ...}   an intent of an earlier segment that had no settlement when this segment began
+ *   {"intent": ...}    numbered: a call that is about to be made
+ *   {"settled": ...}   numbered: the whole record of a call that has ended, its intent included
  *
- * A segment explains itself: it can be read, and calls can be joined, without any other file.
+ * A segment explains itself: it can be read without any other file, and what is sent of it are its own bytes.
  */
+import type { Nano } from '../../domain/money.ts';
 import type { UsageIntent, UsageSettlement } from '../../domain/usage.ts';
 import type { FrameBuffer } from '../live/checked-frames.ts';
-import { intentMembers, settlementMembers } from './usage-json.ts';
+import { intentMembers, known, settlementMembers } from './usage-json.ts';
 
-export const USAGE_LOG_FORMAT = 1;
+export const USAGE_LOG_FORMAT = 2;
 
 export interface SegmentHead {
   readonly format: number;
@@ -36,16 +37,23 @@ export interface NumberedIntent {
   readonly intent: UsageIntent;
 }
 
-/** An intent and its settlement, with the number of the SETTLE frame. */
-export interface SettledCall {
-  readonly seq: number;
-  readonly intent: UsageIntent;
-  readonly settlement: UsageSettlement;
+/** An intent on its way into a file: what it begins with, and everything else as JSON members. */
+export interface EncodedIntent {
+  readonly requestId: string;
+  readonly token: string;
+  readonly members: string;
 }
 
-/** A `UsageRecord` as JSON. */
-export function recordJson({ seq, intent, settlement }: SettledCall): string {
-  return `{"seq":${seq},${intentMembers(intent)},${settlementMembers(settlement)}}`;
+export interface CarriedIntent extends EncodedIntent {
+  readonly seq: number;
+}
+
+/** What is read of a SETTLE frame without parsing it. */
+export interface SettledBegin {
+  readonly requestId: string;
+  readonly costNano: Nano;
+  readonly endedAtMs: number;
+  readonly token: string;
 }
 
 const SEGMENT_NAME = /^usage-(\d{16})\.log$/;
@@ -60,28 +68,70 @@ export function firstSeqOf(name: string): number | null {
   return match === null ? null : Number(match[1]);
 }
 
-export function appendHead(frames: FrameBuffer, head: SegmentHead, carried: readonly NumberedIntent[]): void {
+export function appendHead(frames: FrameBuffer, head: SegmentHead, carried: readonly CarriedIntent[]): void {
   frames.append(`{"head":${JSON.stringify(head)}}`);
-  for (const { seq, intent } of carried) frames.append(`{"carried":${JSON.stringify({ seq, intent })}}`);
+  for (const intent of carried) {
+    frames.appendAscii(`{"carried":{"seq":${intent.seq},"intent":{${allMembers(intent)}}}}`);
+  }
 }
 
-export function appendIntent(frames: FrameBuffer, intent: UsageIntent): void {
-  frames.append(`{"intent":{${intentMembers(intent)}}}`);
+export function encodeIntent(intent: UsageIntent): EncodedIntent {
+  return { requestId: intent.requestId, token: intent.token, members: intentMembers(intent) };
 }
 
-export function appendSettlement(frames: FrameBuffer, settlement: UsageSettlement): void {
-  frames.append(`{"settlement":{"requestId":"${settlement.requestId}",${settlementMembers(settlement)}}}`);
+export function appendIntent(frames: FrameBuffer, intent: EncodedIntent): void {
+  frames.appendAscii(`{"intent":{${allMembers(intent)}}}`);
 }
+
+function allMembers({ requestId, token, members }: EncodedIntent): string {
+  return `"requestId":"${requestId}","token":${known(token)},${members}`;
+}
+
+/** The payload of a SETTLE frame. What a delivery has to know comes first, where `settledBegin` finds it. */
+export function encodeSettled({ requestId, token, members }: EncodedIntent, settlement: UsageSettlement): string {
+  const { costNano, endedAtMs } = settlement;
+  return (
+    `${SETTLED}"requestId":"${requestId}","costNano":${costNano},"endedAtMs":${endedAtMs},"token":${known(token)},` +
+    `${settlementMembers(settlement)},${members}}}`
+  );
+}
+
+const SETTLED = '{"settled":{';
+const SETTLED_BEGIN =
+  /^\{"settled":\{"requestId":"([^"\\]+)","costNano":(\d+),"endedAtMs":(\d+),"token":("(?:[^"\\]|\\.)*"),/;
+/** Ids, numbers and a token of any legal length fit. */
+const SETTLED_BEGIN_BYTES_MAX = 2_048;
+
+/** Null: not a SETTLE frame. */
+export function settledBegin(payload: Buffer): SettledBegin | null {
+  const match = SETTLED_BEGIN.exec(payload.toString('latin1', 0, SETTLED_BEGIN_BYTES_MAX));
+  if (match === null) return null;
+  return {
+    requestId: match[1]!,
+    costNano: Number(match[2]) as Nano,
+    endedAtMs: Number(match[3]),
+    token: JSON.parse(match[4]!) as string,
+  };
+}
+
+/** Bytes around the members of a record in the payload of a SETTLE frame: `{"settled":{` and `}}`. */
+export const SETTLED_HEAD_BYTES = SETTLED.length;
+export const SETTLED_TAIL_BYTES = 2;
 
 type Payload = {
   readonly head?: SegmentHead;
   readonly carried?: NumberedIntent;
   readonly intent?: UsageIntent;
-  readonly settlement?: UsageSettlement;
 };
 
-/** Reads the payloads of one segment in order, counts frames, and joins settlements to their intents. */
+export interface SegmentVisitor {
+  /** `payload` is a view of what is being read. */
+  onSettled(seq: number, begin: SettledBegin, payload: Buffer): void;
+}
+
+/** Reads the payloads of one segment in order and counts frames. */
 export class SegmentDecoder {
+  /** Intents without a settlement so far. Empty when they are not asked for. */
   readonly open = new Map<string, NumberedIntent>();
   head: SegmentHead | null = null;
   /** Frames that were written as they are and make no sense: a fault of ours, not of the disk. */
@@ -89,10 +139,13 @@ export class SegmentDecoder {
   #carriedLeft = 0;
   #lastSeq: number;
   readonly #firstSeq: number;
+  readonly #wantsOpen: boolean;
 
-  constructor(firstSeq: number) {
+  /** `wantsOpen` false: intents are counted and not read, which is what takes the time. */
+  constructor(firstSeq: number, wantsOpen: boolean) {
     this.#firstSeq = firstSeq;
     this.#lastSeq = firstSeq - 1;
+    this.#wantsOpen = wantsOpen;
   }
 
   /** Number of the last frame read; one less than the first number of the segment before there is one. */
@@ -109,23 +162,20 @@ export class SegmentDecoder {
    * False: the segment does not begin as it must, and nothing in it is to be trusted. Once it has begun, every frame whose
    * checksum fits has its number, also one that can not be understood: the numbers behind it must not change.
    */
-  accept(bytes: Buffer, onSettled: (call: SettledCall) => void): boolean {
-    const payload = parsePayload(bytes);
-    if (this.head === null) return this.#acceptHead(payload?.head);
-    if (this.#carriedLeft > 0) return this.#acceptCarried(payload?.carried);
+  accept(bytes: Buffer, visitor: SegmentVisitor): boolean {
+    if (this.head === null) return this.#acceptHead(parsePayload(bytes)?.head);
+    if (this.#carriedLeft > 0) return this.#acceptCarried(parsePayload(bytes)?.carried);
     this.#lastSeq += 1;
-    const { intent, settlement } = payload ?? {};
-    if (intent !== undefined) {
-      this.open.set(intent.requestId, { seq: this.#lastSeq, intent });
+    const begin = settledBegin(bytes);
+    if (begin !== null) {
+      this.open.delete(begin.requestId);
+      visitor.onSettled(this.#lastSeq, begin, bytes);
       return true;
     }
-    const opened = settlement === undefined ? undefined : this.open.get(settlement.requestId);
-    if (settlement === undefined || opened === undefined) {
-      this.unreadableCount += 1;
-      return true;
-    }
-    this.open.delete(settlement.requestId);
-    onSettled({ seq: this.#lastSeq, intent: opened.intent, settlement });
+    if (!this.#wantsOpen) return true;
+    const intent = parsePayload(bytes)?.intent;
+    if (intent === undefined) this.unreadableCount += 1;
+    else this.open.set(intent.requestId, { seq: this.#lastSeq, intent });
     return true;
   }
 
@@ -138,7 +188,7 @@ export class SegmentDecoder {
 
   #acceptCarried(carried: NumberedIntent | undefined): boolean {
     if (carried === undefined) return false;
-    this.open.set(carried.intent.requestId, carried);
+    if (this.#wantsOpen) this.open.set(carried.intent.requestId, carried);
     this.#carriedLeft -= 1;
     return true;
   }

@@ -1,21 +1,20 @@
-import type { UsageIntent, UsageSettlement } from '../../domain/usage.ts';
 import type { KeyDigest } from '../../domain/virtual-key.ts';
 import { parseUsageReply } from '../../feed/codec.ts';
-import type { UsageBatch, UsageReply } from '../../feed/protocol.ts';
+import type { UsageReply } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../util/clock.ts';
 import { backOffMs } from '../live/back-off.ts';
 import type { FeedTransport } from '../live/feed-transport.ts';
 import type { KeyEntry } from '../live/knowledge.ts';
 import { UnshippedSpend } from './unshipped-spend.ts';
-import type { UsageLog, UsageLogListener } from './usage-log.ts';
+import { PendingBatch } from './usage-batch.ts';
+import type { SettlingCall, UsageLog, UsageLogListener } from './usage-log.ts';
 import { UsageLogReader } from './usage-log-reader.ts';
-import { recordJson, type SettledCall } from './usage-segment.ts';
 
 export const BATCH_RECORDS_MAX = 500;
 /** A settlement waits at most so long for others to share its batch. */
 export const BATCH_DELAY_MAX_MS = 200;
-/** Settlements in memory that are not acknowledged. Beyond it they are dropped there and read back from the files. */
+/** Records in memory that are not acknowledged. Beyond it they are dropped there and read back from the files. */
 export const RECORDS_QUEUED_MAX = 20_000;
 export const SHIP_TIMEOUT_MS = 10_000;
 export const SHIP_BACK_OFF_MIN_MS = 100;
@@ -45,19 +44,22 @@ export interface UsageShipperOptions {
 export class UsageShipper implements UsageLogListener {
   readonly #options: UsageShipperOptions;
   readonly #usageLog: UsageLog;
-  readonly #unshipped = new UnshippedSpend();
+  readonly #unshipped: UnshippedSpend;
   /** Where the database stands, as far as we know. */
   #cursor: number;
   /** False until the database has told this process where it stands. */
   #cursorIsKnown: boolean;
-  /** Settlements after this number were made by this process, and are counted as unshipped. */
-  readonly #ownAfterSeq: number;
   /** Number of the newest settlement in the files. */
   #targetSeq: number;
-  /** Settlements after `#queuedAfterSeq`, all of them; what is before is read from the files. */
-  #queue: SettledCall[] = [];
+  /** Records of the settlements after `#queuedAfterSeq`, all of them; what is before is read from the files. */
+  #queue: PendingBatch[] = [];
+  /** The last of the queue, as long as it has room. */
+  #filling: PendingBatch | null = null;
+  #queuedCount = 0;
   #queuedAfterSeq: number;
   #queuedAtMs = 0;
+  /** What a batch has come to need. */
+  #batchBytes = 0;
   #reader: UsageLogReader | null = null;
   /** Built and not acknowledged; sent again as it is. */
   #batch: Batch | null = null;
@@ -75,7 +77,7 @@ export class UsageShipper implements UsageLogListener {
     this.#cursor = segments.firstSeq - 1;
     // Of a log that is new, nobody can have heard anything.
     this.#cursorIsKnown = identity.isNew && lastSeq === 0;
-    this.#ownAfterSeq = lastSeq;
+    this.#unshipped = new UnshippedSpend(lastSeq);
     this.#targetSeq = lastSeq;
     this.#queuedAfterSeq = lastSeq;
     options.usageLog.listener = this;
@@ -84,13 +86,13 @@ export class UsageShipper implements UsageLogListener {
   /** Settlements that the database has not confirmed; where only the files know, half of their frames. */
   get backlogRecords(): number {
     const inFiles = Math.max(0, this.#queuedAfterSeq - this.#cursor);
-    return this.#queue.length + Math.ceil(inFiles / 2);
+    return this.#queuedCount + Math.ceil(inFiles / 2);
   }
 
   /** Age of the oldest settlement that the database has not confirmed; 0 with none. */
   get oldestUnshippedAgeMs(): number {
-    const oldest = this.#batch?.calls[0] ?? this.#queue[0];
-    return oldest === undefined ? 0 : Math.max(0, this.#options.clock.nowMs() - oldest.settlement.endedAtMs);
+    const oldest = this.#batch !== null && this.#batch.records.count > 0 ? this.#batch.records : this.#queue[0];
+    return oldest === undefined ? 0 : Math.max(0, this.#options.clock.nowMs() - oldest.oldestEndedAtMs);
   }
 
   get isDone(): boolean {
@@ -123,25 +125,43 @@ export class UsageShipper implements UsageLogListener {
     await this.#running;
   }
 
-  settling(intent: UsageIntent, settlement: UsageSettlement): void {
-    this.#unshipped.settling(intent.token, settlement.costNano);
+  settling({ token, costNano }: SettlingCall): void {
+    this.#unshipped.settling(token, costNano);
   }
 
-  written(call: SettledCall): void {
+  written(seq: number, call: SettlingCall, frames: Buffer, start: number, end: number): void {
     this.#unshipped.written();
-    this.#targetSeq = call.seq;
-    if (this.#queue.length >= (this.#options.recordsQueuedMax ?? RECORDS_QUEUED_MAX)) {
-      this.#queue = [];
-      this.#queuedAfterSeq = call.seq;
+    this.#targetSeq = seq;
+    if (this.#queuedCount >= (this.#options.recordsQueuedMax ?? RECORDS_QUEUED_MAX)) {
+      this.#readFromFiles();
       return;
     }
-    this.#queue.push(call);
-    if (this.#queue.length === 1) {
+    if (this.#filling === null) {
+      this.#filling = new PendingBatch(this.#batchBytes);
+      this.#queue.push(this.#filling);
+    }
+    const batch = this.#filling;
+    batch.add(seq, call, frames, start, end);
+    batch.countSpend(call.token, call.costNano);
+    this.#queuedCount += 1;
+    if (batch.count >= this.#recordsMax) this.#seal();
+    if (this.#queuedCount === 1) {
       this.#queuedAtMs = this.#options.clock.monotonicMs();
       this.#wakeUp();
-    } else if (this.#queue.length === this.#recordsMax) {
-      this.#wakeUp();
-    }
+    } else if (this.#filling === null) this.#wakeUp();
+  }
+
+  #seal(): void {
+    this.#batchBytes = this.#filling?.bytes ?? this.#batchBytes;
+    this.#filling = null;
+  }
+
+  /** Forgets what is in memory: the files have it too. */
+  #readFromFiles(): void {
+    this.#queue = [];
+    this.#filling = null;
+    this.#queuedCount = 0;
+    this.#queuedAfterSeq = this.#targetSeq;
   }
 
   /** The log has been bound to an installation, and can be shipped from now on. */
@@ -166,7 +186,8 @@ export class UsageShipper implements UsageLogListener {
 
   /** A backlog, a full batch and the end of the process do not wait for company. */
   #msUntilDue(): number {
-    const hasCompany = this.#queue.length >= this.#recordsMax || this.#cursor < this.#queuedAfterSeq;
+    const hasFullBatch = this.#queue.length > 1 || (this.#queue.length === 1 && this.#filling === null);
+    const hasCompany = hasFullBatch || this.#cursor < this.#queuedAfterSeq;
     if (this.#draining || this.#batch !== null || hasCompany) return 0;
     const dueAtMs = this.#queuedAtMs + (this.#options.batchDelayMaxMs ?? BATCH_DELAY_MAX_MS);
     return Math.ceil(dueAtMs - this.#options.clock.monotonicMs());
@@ -194,27 +215,33 @@ export class UsageShipper implements UsageLogListener {
   async #nextBatch(): Promise<Batch> {
     const from = this.#cursor;
     // An empty batch asks where the database stands: nothing is sent on top of a guess.
-    if (!this.#cursorIsKnown) return { from, to: from, calls: [], isSent: false };
+    if (!this.#cursorIsKnown) return { from, to: from, records: new PendingBatch(), isSent: false };
     if (from >= this.#queuedAfterSeq) {
       // What is written from now on waits from now on.
       this.#queuedAtMs = this.#options.clock.monotonicMs();
-      const calls = this.#queue.slice(0, this.#recordsMax);
-      return { from, to: calls.at(-1)?.seq ?? from, calls, isSent: false };
+      const records = this.#queue[0] ?? new PendingBatch();
+      if (records === this.#filling) this.#seal();
+      return { from, to: Math.max(from, records.lastSeq), records, isSent: false };
     }
     if (this.#reader !== null && this.#reader.position !== from) await this.#forgetReader();
     this.#reader ??= new UsageLogReader(this.#usageLog.segments, from, this.#options.log);
-    const calls = await this.#reader.next(this.#recordsMax, this.#queuedAfterSeq);
+    const records = new PendingBatch(this.#batchBytes);
+    await this.#reader.next(this.#recordsMax, this.#queuedAfterSeq, {
+      onSettled: (seq, begin, payload) => {
+        records.add(seq, begin, payload, 0, payload.length);
+        if (this.#unshipped.counts(seq)) records.countSpend(begin.token, begin.costNano);
+      },
+    });
     const to = this.#reader.position;
     if (to >= this.#queuedAfterSeq) await this.#forgetReader();
-    return { from, to, calls, isSent: false };
+    return { from, to, records, isSent: false };
   }
 
   async #post(built: Batch): Promise<UsageReply> {
-    const { from, to, calls } = built;
+    const { from, to, records } = built;
     const { gatewayId, region, transport, timeoutMs = SHIP_TIMEOUT_MS } = this.#options;
     const { installation, incarnation } = this.#usageLog.identity;
-    const head: Omit<UsageBatch, 'records'> = { installation: installation!, gatewayId, region, incarnation, from, to };
-    const body = `${JSON.stringify(head).slice(0, -1)},"records":[${calls.map(recordJson).join(',')}]}`;
+    const body = records.body({ installation: installation!, gatewayId, region, incarnation, from, to });
     const answer = await transport.post('/feed/v1/usage', body, timeoutMs).catch((error: unknown) => {
       built.isSent = true;
       throw error;
@@ -232,26 +259,27 @@ export class UsageShipper implements UsageLogListener {
    * The batch is too large, or something in it can not be understood: it comes again in halves. A single record that is still
    * refused is left out, with a line in the log, because it would hold up all that follow.
    */
-  async #shrink({ from, to, calls }: Batch): Promise<void> {
-    if (calls.length === 0) return;
-    if (calls.length > 1) {
-      this.#recordsMax = Math.floor(calls.length / 2);
+  async #shrink({ from, to, records }: Batch): Promise<void> {
+    if (records.count === 0) return;
+    if (records.count > 1) {
+      this.#recordsMax = Math.floor(records.count / 2);
       this.#batch = null;
+      this.#readFromFiles();
       await this.#forgetReader();
       return;
     }
-    const { requestId } = calls[0]!.intent;
+    const requestId = records.onlyRequestId;
     this.#options.log.error({ requestId, seq: to }, 'A usage record was refused and is not delivered');
-    this.#batch = { from, to, calls: [], isSent: true };
+    this.#batch = { from, to, records: new PendingBatch(), isSent: true };
   }
 
-  #accepted({ to, calls }: Batch, reply: Extract<UsageReply, { ok: true }>): void {
+  #accepted({ to, records }: Batch, reply: Extract<UsageReply, { ok: true }>): void {
     if (reply.cursor !== to)
       throw new Error(`the database took frames up to ${to} and says that it stands at ${reply.cursor}`);
     this.#batch = null;
     this.#cursorIsKnown = true;
     this.#recordsMax = Math.min(BATCH_RECORDS_MAX, this.#recordsMax * 2);
-    this.#advanceTo(to, calls);
+    this.#advanceTo(to, records);
     for (const [token, spendNano] of Object.entries(reply.spend)) {
       const entry = this.#options.keyEntry(token as KeyDigest);
       if (entry !== undefined) entry.spendNano = BigInt(spendNano) + this.#unshipped.of(token);
@@ -259,7 +287,7 @@ export class UsageShipper implements UsageLogListener {
   }
 
   /** The database stands elsewhere, which is what counts. */
-  async #resume({ from, to, calls, isSent }: Batch, cursor: number): Promise<void> {
+  async #resume({ from, to, records, isSent }: Batch, cursor: number): Promise<void> {
     const { log, gatewayId } = this.#options;
     if (this.#cursorIsKnown && cursor === from)
       throw new Error(`the database refused a batch that begins where it stands (${from})`);
@@ -273,7 +301,7 @@ export class UsageShipper implements UsageLogListener {
       );
       this.#startOverAt(cursor);
     } else if (isOurs) {
-      this.#advanceTo(cursor, calls);
+      this.#advanceTo(cursor, records);
     } else {
       // It has frames of this incarnation that we do not: the disk lost them, or another process has a copy of our files.
       // Their numbers can not be used again; under a new incarnation everything is sent, and rows that exist are recognised.
@@ -291,16 +319,18 @@ export class UsageShipper implements UsageLogListener {
 
   #startOverAt(cursor: number): void {
     this.#cursor = cursor;
-    this.#queue = [];
-    this.#queuedAfterSeq = this.#targetSeq;
+    this.#readFromFiles();
   }
 
   /** Everything up to `cursor` is in the database. */
-  #advanceTo(cursor: number, sent: readonly SettledCall[]): void {
-    const queued = this.#queue.findIndex((call) => call.seq > cursor);
-    const done = this.#queue.splice(0, queued === -1 ? this.#queue.length : queued);
-    this.#unshipped.shipped(sent.filter((call) => call.seq <= cursor && call.seq > this.#ownAfterSeq));
-    this.#unshipped.shipped(done);
+  #advanceTo(cursor: number, sent: PendingBatch): void {
+    if (sent.lastSeq <= cursor) this.#unshipped.shipped(sent.lastSeq, sent.spendNano);
+    while (this.#queue.length > 0 && this.#queue[0]!.lastSeq <= cursor) {
+      const done = this.#queue.shift()!;
+      if (done === this.#filling) this.#filling = null;
+      this.#queuedCount -= done.count;
+      this.#unshipped.shipped(done.lastSeq, done.spendNano);
+    }
     this.#cursor = cursor;
     if (this.isDone) this.#unshipped.allShipped();
     this.#usageLog.segments.removeAcknowledged(cursor);
@@ -342,7 +372,7 @@ export class UsageShipper implements UsageLogListener {
 interface Batch {
   readonly from: number;
   readonly to: number;
-  readonly calls: readonly SettledCall[];
+  readonly records: PendingBatch;
   /** An attempt to send it has ended without an answer: the database may have it. */
   isSent: boolean;
 }

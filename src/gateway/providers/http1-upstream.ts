@@ -11,6 +11,8 @@ export class Http1Upstream implements Upstream {
   readonly #basePath: string;
   readonly #hostLine: string;
   readonly #pool: Http1Pool;
+  /** Shared headers as text, checked. */
+  readonly #sharedLines = new WeakMap<readonly string[], string>();
 
   constructor(url: URL, tls: UpstreamTls, clock: Clock) {
     this.#basePath = url.pathname === '/' ? '' : url.pathname.replace(/\/$/, '');
@@ -25,18 +27,20 @@ export class Http1Upstream implements Upstream {
   }
 
   dispatch(request: UpstreamRequest, handler: UpstreamHandler): void {
-    const { body, headers, headersTimeoutMs, bodyTimeoutMs } = request;
-    let head = `${request.method} ${this.#basePath}${request.path}${this.#hostLine}`;
-    for (let index = 0; index + 1 < headers.length; index += 2) {
-      const value = headers[index + 1]!;
-      if (UNSAFE_VALUE.test(value)) {
-        handler.onStart(() => {});
-        handler.onError(new UpstreamError('protocol', `the value of the header ${headers[index]} can not be sent`));
-        return;
-      }
-      head += `${headers[index]}: ${value}\r\n`;
+    const { body, headers, sharedHeaders = NO_HEADERS, headersTimeoutMs, bodyTimeoutMs } = request;
+    let shared = this.#sharedLines.get(sharedHeaders);
+    const unsafe = unsafeHeader(headers) ?? (shared === undefined ? unsafeHeader(sharedHeaders) : null);
+    if (unsafe !== null) {
+      handler.onStart(() => {});
+      handler.onError(new UpstreamError('protocol', `the value of the header ${unsafe} can not be sent`));
+      return;
     }
-    head += `content-length: ${body.length}\r\n\r\n`;
+    if (shared === undefined) {
+      shared = headerLines(sharedHeaders);
+      this.#sharedLines.set(sharedHeaders, shared);
+    }
+    const requestLine = `${request.method} ${this.#basePath}${request.path}${this.#hostLine}`;
+    const head = [requestLine, shared, headerLines(headers), `content-length: ${body.length}\r\n\r\n`].join('');
     this.#pool.send({ head, body, headersTimeoutMs, bodyTimeoutMs }, handler);
   }
 
@@ -47,6 +51,24 @@ export class Http1Upstream implements Upstream {
 
 /** A line break would begin another header; anything beyond latin1 would be cut to something else. */
 const UNSAFE_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
+
+const NO_HEADERS: readonly string[] = [];
+
+/** Name of the first header that can not be sent, or null. */
+function unsafeHeader(headers: readonly string[]): string | null {
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    if (UNSAFE_VALUE.test(headers[index + 1]!)) return headers[index]!;
+  }
+  return null;
+}
+
+function headerLines(headers: readonly string[]): string {
+  const parts: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    parts.push(headers[index]!, ': ', headers[index + 1]!, '\r\n');
+  }
+  return parts.join('');
+}
 
 function hostOf(url: URL): string {
   return url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;

@@ -33,7 +33,7 @@ export class UndiciUpstream implements Upstream {
           origin: this.#origin,
           path: this.#basePath + request.path,
           method: request.method,
-          headers: request.headers as string[],
+          headers: [...(request.sharedHeaders ?? []), ...request.headers],
           body: request.body,
           headersTimeout: request.headersTimeoutMs,
           bodyTimeout: request.bodyTimeoutMs,

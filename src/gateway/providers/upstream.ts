@@ -6,7 +6,9 @@ export interface UpstreamRequest {
   readonly method: 'POST' | 'GET';
   /** Path below the deployment's `apiBase`, e.g. `/chat/completions`. */
   readonly path: string;
-  /** Flat list: name, value, name, value, ... */
+  /** Flat list: name, value, name, value, ... The very same array for all requests of a deployment. */
+  readonly sharedHeaders?: readonly string[];
+  /** The same form; of this request. */
   readonly headers: readonly string[];
   readonly body: Buffer;
   readonly stream: boolean;

@@ -61,13 +61,8 @@ export function buildUpstreamRequest(exchange: Exchange, deployment: Deployment)
     deployment,
     method: 'POST',
     path: PATHS[endpoint.kind],
-    headers: [
-      ...staticHeaders(deployment),
-      'accept',
-      stream ? 'text/event-stream' : 'application/json',
-      'x-litellm-call-id',
-      exchange.callId,
-    ],
+    sharedHeaders: sharedHeaders(deployment),
+    headers: ['accept', stream ? 'text/event-stream' : 'application/json', 'x-litellm-call-id', exchange.callId],
     body: editLlmBody(body, {
       set: membersToSet(body, exchange.model!.upstreamName(deployment), stream && deployment.takesStreamOptions),
       defaults: deployment.defaultBody,
@@ -103,7 +98,7 @@ function clientTimeoutMs(exchange: Exchange, stream: boolean): number {
 
 const HEADERS = new WeakMap<Deployment, readonly string[]>();
 
-function staticHeaders(deployment: Deployment): readonly string[] {
+function sharedHeaders(deployment: Deployment): readonly string[] {
   let headers = HEADERS.get(deployment);
   if (headers === undefined) {
     const list = ['content-type', 'application/json', 'accept-encoding', 'identity', 'user-agent', 'claviger'];
