@@ -2,8 +2,9 @@ import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { silentLog } from '../../tests/support/silent-log.ts';
 import { createTestDatabase, type TestDatabase } from '../../tests/support/test-database.ts';
+import { QUERY_TIMEOUT_MS } from './connection.ts';
 import { type Database, DatabaseBusy, DatabaseUnavailable } from './db.ts';
-import { createDatabase, LOCK_TIMEOUT_MS } from './pool.ts';
+import { BEGIN_TIMEOUT_MS, createDatabase, LOCK_TIMEOUT_MS } from './pool.ts';
 
 let database: TestDatabase;
 let db: Database;
@@ -86,6 +87,26 @@ describe('the database port', () => {
     });
     await expect(away.read((tx) => sql`select 1`.execute(tx))).rejects.toBeInstanceOf(DatabaseUnavailable);
     await away.close();
+  });
+
+  it('reports a server that hangs as the database being away, once it has left `begin` unanswered', async () => {
+    const single = createDatabase({ url: database.directUrl, connectionsMax: 1, log: silentLog });
+    const { rows } = await single.read((tx) => sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx));
+    const { pid } = rows[0]!;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      const startedAt = performance.now();
+      await expect(single.read((tx) => sql`select 1`.execute(tx))).rejects.toBeInstanceOf(DatabaseUnavailable);
+      const tookMs = performance.now() - startedAt;
+      expect(tookMs).toBeGreaterThan(BEGIN_TIMEOUT_MS - 100);
+      expect(tookMs).toBeLessThan(QUERY_TIMEOUT_MS);
+      // The connection that hangs is given up; the next transaction gets another one.
+      const answer = await single.read((tx) => sql`select 1 as one`.execute(tx));
+      expect(answer.rows).toEqual([{ one: 1 }]);
+    } finally {
+      process.kill(pid, 'SIGCONT');
+      await single.close();
+    }
   });
 
   it('leaves no setting behind on the connection', async () => {

@@ -16,6 +16,8 @@ export interface PoolOptions {
 export const STATEMENT_TIMEOUT_MS = 10_000;
 /** A management write waits this long for a row that another one holds. */
 export const LOCK_TIMEOUT_MS = 2_000;
+/** `begin` asks nothing of the disk: a server that leaves it unanswered for so long hangs, and the caller is told that it is away. */
+export const BEGIN_TIMEOUT_MS = 3_000;
 /** A transaction whose process hangs between two statements is ended, so that it does not hold its locks. */
 export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
 
@@ -44,9 +46,11 @@ export function createDatabase({ url, connectionsMax, log }: PoolOptions): Datab
   async function transact<T>(begin: string, run: (tx: Tx) => Promise<T>): Promise<T> {
     const client = await connect();
     let during: 'run' | 'commit' = 'run';
+    let begun = false;
     let broken = false;
     try {
-      await client.query(begin);
+      await client.query({ text: begin, query_timeout: BEGIN_TIMEOUT_MS } as pg.QueryConfig);
+      begun = true;
       const result = await run(kyselyOn(client));
       during = 'commit';
       const { command } = await client.query('commit');
@@ -54,10 +58,13 @@ export function createDatabase({ url, connectionsMax, log }: PoolOptions): Datab
       if (command !== 'COMMIT') throw new Error('a transaction with a failed statement was committed');
       return result;
     } catch (error) {
-      broken = await client.query('rollback').then(
-        () => false,
-        () => true,
-      );
+      // Nothing to roll back, and whoever did not answer `begin` will not answer this.
+      broken =
+        !begun ||
+        (await client.query('rollback').then(
+          () => false,
+          () => true,
+        ));
       throw translateDatabaseError(error, during);
     } finally {
       client.release(broken);
