@@ -3,6 +3,7 @@
  * first frame that does not check out; what follows is a write that did not finish, or damage, and is never interpreted.
  */
 import { crc32 } from '../../util/crc.ts';
+import { withRoom } from '../../util/with-room.ts';
 
 export const FRAME_HEADER_BYTES = 8;
 /** A longer payload is refused by `append`, and a longer length read from a file is damage. */
@@ -14,7 +15,7 @@ const CAPACITY_KEPT_BYTES_MAX = 1024 * 1024;
 
 /** Encodes frames one behind the other into one buffer that is used again and again. */
 export class FrameBuffer {
-  #bytes = Buffer.allocUnsafe(CAPACITY_FIRST_BYTES);
+  #bytes: Buffer = Buffer.allocUnsafe(CAPACITY_FIRST_BYTES);
   #length = 0;
 
   get length(): number {
@@ -25,14 +26,14 @@ export class FrameBuffer {
   append(payload: string): void {
     const start = this.#length;
     // UTF-8 needs at most three bytes per UTF-16 unit.
-    this.#reserve(FRAME_HEADER_BYTES + payload.length * 3);
+    this.#bytes = withRoom(this.#bytes, this.#length, FRAME_HEADER_BYTES + payload.length * 3);
     this.#finish(start, this.#bytes.write(payload, start + FRAME_HEADER_BYTES));
   }
 
   /** The same for a payload of ASCII characters only, which is quicker. */
   appendAscii(payload: string): void {
     const start = this.#length;
-    this.#reserve(FRAME_HEADER_BYTES + payload.length);
+    this.#bytes = withRoom(this.#bytes, this.#length, FRAME_HEADER_BYTES + payload.length);
     this.#finish(start, this.#bytes.write(payload, start + FRAME_HEADER_BYTES, 'latin1'));
   }
 
@@ -50,7 +51,7 @@ export class FrameBuffer {
 
   /** Appends frames that are encoded already. */
   appendEncoded(frames: Buffer): void {
-    this.#reserve(frames.length);
+    this.#bytes = withRoom(this.#bytes, this.#length, frames.length);
     frames.copy(this.#bytes, this.#length);
     this.#length += frames.length;
   }
@@ -73,14 +74,6 @@ export class FrameBuffer {
     }
     this.#bytes.copyWithin(0, bytes, this.#length);
     this.#length -= bytes;
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#length + bytes;
-    if (needed <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
-    this.#bytes.copy(grown, 0, 0, this.#length);
-    this.#bytes = grown;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { UsageBatch } from '../../feed/protocol.ts';
+import { withRoom } from '../../util/with-room.ts';
 import { SETTLED_HEAD_BYTES, SETTLED_TAIL_BYTES, type SettledBegin } from './usage-segment.ts';
 
 const OPENING = Buffer.from('{"records":[');
@@ -39,7 +40,7 @@ export class PendingBatch {
 
   /** Appends the record in `frames` from `start` to `end`, the payload of a SETTLE frame. */
   add(seq: number, begin: Omit<SettledBegin, 'requestId'>, frames: Buffer, start: number, end: number): void {
-    this.#reserve(end - start + AROUND_RECORD_BYTES);
+    this.#bytes = withRoom(this.#bytes, this.#length, end - start + AROUND_RECORD_BYTES);
     const head = this.count === 0 ? `{"seq":${seq},` : `,{"seq":${seq},`;
     this.#length += this.#bytes.write(head, this.#length, 'latin1');
     // One of the two closing braces is the record's own.
@@ -56,16 +57,8 @@ export class PendingBatch {
   /** The body of the request; a view. Nothing may be added after it. */
   body(head: Omit<UsageBatch, 'records'>): Buffer {
     const closing = Buffer.from(`],${JSON.stringify(head).slice(1)}`);
-    this.#reserve(closing.length);
+    this.#bytes = withRoom(this.#bytes, this.#length, closing.length);
     closing.copy(this.#bytes, this.#length);
     return this.#bytes.subarray(0, this.#length + closing.length);
-  }
-
-  #reserve(bytes: number): void {
-    const needed = this.#length + bytes;
-    if (needed <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(needed, this.#bytes.length * 2));
-    this.#bytes.copy(grown, 0, 0, this.#length);
-    this.#bytes = grown;
   }
 }
