@@ -60,9 +60,9 @@ export function scanJsonObject(bytes: Buffer): JsonMembers | null {
   }
 }
 
-/** Names of members that were seen, by length and first bytes, so that the usual ones need not be decoded again. */
+/** Names of members that were seen, by their length and three of their bytes, so that the usual ones need not be decoded again. */
 const SEEN_NAMES = new Map<number, SeenName>();
-/** At the bound nothing more is remembered: the usual names come first. */
+/** At the bound nothing more is remembered, and other names are decoded each time. */
 const SEEN_NAMES_MAX = 256;
 
 interface SeenName {
