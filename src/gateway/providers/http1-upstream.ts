@@ -3,7 +3,12 @@ import { connect as connectTls, type TLSSocket } from 'node:tls';
 import type { Clock } from '../../util/clock.ts';
 import { Http1Pool } from './http1/http1-pool.ts';
 import { type Upstream, UpstreamError, type UpstreamHandler, type UpstreamRequest } from './upstream.ts';
-import { CONNECT_TIMEOUT_MS, IDLE_TIMEOUT_MS, UPSTREAM_CONNECTIONS_MAX } from './upstream-bounds.ts';
+import {
+  CONNECT_TIMEOUT_MS,
+  IDLE_TIMEOUT_MS,
+  UPSTREAM_CONNECTIONS_MAX,
+  UPSTREAM_OPENING_MAX,
+} from './upstream-bounds.ts';
 import type { UpstreamTls } from './upstream-tls.ts';
 
 /** Requests to one origin over keep-alive HTTP/1.1 connections of our own. */
@@ -21,6 +26,7 @@ export class Http1Upstream implements Upstream {
       connect: url.protocol === 'https:' ? tlsConnector(url, tls) : tcpConnector(url),
       clock,
       connectionsMax: UPSTREAM_CONNECTIONS_MAX,
+      openingMax: UPSTREAM_OPENING_MAX,
       connectTimeoutMs: CONNECT_TIMEOUT_MS,
       idleTimeoutMs: IDLE_TIMEOUT_MS,
     });

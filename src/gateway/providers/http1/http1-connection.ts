@@ -16,6 +16,8 @@ const IDLE_HINT_MARGIN_MS = 1_000;
 export class Http1Connection implements ResponseEvents {
   /** Monotonic; meaningful while idle. */
   idleUntilMs = 0;
+  /** Monotonic; meaningful while it is being opened. */
+  openUntilMs = 0;
   readonly #pool: Http1Pool;
   readonly #connect: Connect;
   readonly #onread: OnReadOpts;
@@ -26,6 +28,7 @@ export class Http1Connection implements ResponseEvents {
   #flowing = true;
   #idleHintMs: number | null = null;
   #gone = false;
+  #open = false;
   /** The request left completely. Until then the connection is not free, however early the answer came. */
   #sent = false;
   #waitsForSent = false;
@@ -39,9 +42,7 @@ export class Http1Connection implements ResponseEvents {
     };
   }
 
-  open(exchange: Http1Exchange): void {
-    this.#exchange = exchange;
-    exchange.connection = this;
+  open(): void {
     let socket: Socket;
     try {
       socket = this.#connect(this.#onread, () => this.#onReady());
@@ -82,9 +83,11 @@ export class Http1Connection implements ResponseEvents {
   }
 
   destroy(): void {
+    if (this.#gone) return;
+    this.#gone = true;
     this.#exchange = null;
     this.#socket?.destroy();
-    this.#onClose();
+    this.#pool.remove(this);
   }
 
   onHead(status: number, headers: readonly string[]): void {
@@ -141,10 +144,9 @@ export class Http1Connection implements ResponseEvents {
   };
 
   #onReady(): void {
-    const exchange = this.#exchange;
-    if (exchange === null) return;
-    this.#pool.expect(exchange, exchange.request.headersTimeoutMs);
-    this.begin(exchange);
+    if (this.#gone) return;
+    this.#open = true;
+    this.#pool.opened(this);
   }
 
   /** Returns false to stop reading. */
@@ -173,16 +175,20 @@ export class Http1Connection implements ResponseEvents {
   #onClose(): void {
     if (this.#gone) return;
     this.#gone = true;
+    const error =
+      this.#error === null
+        ? new UpstreamError('reset', 'the provider closed the connection')
+        : upstreamErrorFrom(this.#error);
+    if (!this.#open) {
+      this.#pool.openFailed(this, error);
+      return;
+    }
     this.#pool.remove(this);
     const exchange = this.#exchange;
     this.#exchange = null;
     if (exchange === null) return;
     exchange.connection = null;
-    const error = this.#error;
-    this.#pool.fail(
-      exchange,
-      error === null ? new UpstreamError('reset', 'the provider closed the connection') : upstreamErrorFrom(error),
-    );
+    this.#pool.fail(exchange, error);
   }
 }
 

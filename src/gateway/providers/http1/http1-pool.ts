@@ -16,6 +16,8 @@ export interface Http1PoolOptions {
   readonly clock: Clock;
   /** At the bound a request waits for a free connection, within its own time-out. */
   readonly connectionsMax: number;
+  /** Connections that are being opened at once; at the bound a request waits for any that becomes free. */
+  readonly openingMax: number;
   readonly connectTimeoutMs: number;
   /** An idle connection is closed after this; shorter when the provider's `keep-alive` header says so. */
   readonly idleTimeoutMs: number;
@@ -42,12 +44,16 @@ export class Http1Exchange {
 
 /**
  * Keep-alive connections to one origin. One request at a time on each; the one used last is used first, so that a burst's
- * surplus goes idle and is closed. One timer serves all deadlines: they are nearly always met, so it is rarely set.
+ * surplus goes idle and is closed. A request that finds none free waits for whichever is free first, one that finished its
+ * request or one that is new: bound to the new one, each request of a burst would pay a handshake, which delays those that
+ * come next, which would open more. One timer serves all deadlines: they are nearly always met, so it is rarely set.
  */
 export class Http1Pool {
   readonly #options: Http1PoolOptions;
   readonly #connections = new Set<Http1Connection>();
   readonly #idle: Http1Connection[] = [];
+  readonly #opening = new Set<Http1Connection>();
+  /** Waiting for a connection, oldest first. */
   readonly #queue: Http1Exchange[] = [];
   readonly #active = new Set<Http1Exchange>();
   /** Shared by all connections: what is read is consumed before the next read. */
@@ -71,11 +77,13 @@ export class Http1Pool {
       idle.begin(exchange);
     } else if (this.#closed) {
       this.fail(exchange, new UpstreamError('aborted', 'the client is closed'));
-    } else if (this.#connections.size < this.#options.connectionsMax) {
-      this.#open(exchange);
     } else {
-      this.expect(exchange, request.headersTimeoutMs);
+      const { connectTimeoutMs, connectionsMax } = this.#options;
+      const headersTimeoutMs = request.headersTimeoutMs || Number.POSITIVE_INFINITY;
+      const full = this.#connections.size >= connectionsMax;
+      this.expect(exchange, full ? headersTimeoutMs : Math.min(connectTimeoutMs, headersTimeoutMs));
       this.#queue.push(exchange);
+      this.#openForQueue();
     }
   }
 
@@ -99,6 +107,22 @@ export class Http1Pool {
     exchange.handler.onEnd();
   }
 
+  /** The connection is open and free. */
+  opened(connection: Http1Connection): void {
+    this.#opening.delete(connection);
+    this.release(connection, null);
+    this.#openForQueue();
+  }
+
+  /** The connection could not be opened, which is the answer to the request that waited longest. */
+  openFailed(connection: Http1Connection, error: UpstreamError): void {
+    this.#opening.delete(connection);
+    this.#connections.delete(connection);
+    const waiting = this.#queue[0];
+    if (waiting !== undefined) this.fail(waiting, error);
+    this.#openForQueue();
+  }
+
   /** The connection is free: it takes the oldest waiting request, or goes idle. */
   release(connection: Http1Connection, idleHintMs: number | null): void {
     const next = this.#queue.shift();
@@ -116,11 +140,11 @@ export class Http1Pool {
 
   /** The connection is gone. */
   remove(connection: Http1Connection): void {
+    this.#opening.delete(connection);
     if (!this.#connections.delete(connection)) return;
     const index = this.#idle.indexOf(connection);
     if (index >= 0) this.#idle.splice(index, 1);
-    const next = this.#queue.shift();
-    if (next !== undefined && !this.#closed) this.#open(next);
+    this.#openForQueue();
   }
 
   /** The next event of this exchange has to come within `timeoutMs`. */
@@ -141,12 +165,20 @@ export class Http1Pool {
     for (const connection of [...this.#connections]) connection.destroy();
   }
 
-  #open(exchange: Http1Exchange): void {
-    const { connect, connectTimeoutMs } = this.#options;
-    this.expect(exchange, Math.min(connectTimeoutMs, exchange.request.headersTimeoutMs || connectTimeoutMs));
-    const connection = new Http1Connection(this, connect, this.#readBuffer);
-    this.#connections.add(connection);
-    connection.open(exchange);
+  #openForQueue(): void {
+    const { connect, connectTimeoutMs, connectionsMax, openingMax, clock } = this.#options;
+    while (
+      !this.#closed &&
+      this.#opening.size < Math.min(this.#queue.length, openingMax) &&
+      this.#connections.size < connectionsMax
+    ) {
+      const connection = new Http1Connection(this, connect, this.#readBuffer);
+      connection.openUntilMs = clock.monotonicMs() + connectTimeoutMs;
+      this.#connections.add(connection);
+      this.#opening.add(connection);
+      this.#wakeAt(connection.openUntilMs);
+      connection.open();
+    }
   }
 
   #wakeAt(atMs: number): void {
@@ -168,6 +200,11 @@ export class Http1Pool {
       if (exchange.deadlineMs <= now)
         this.fail(exchange, new UpstreamError('timeout', 'the provider did not answer in time'));
       else if (exchange.deadlineMs < next) next = exchange.deadlineMs;
+    }
+    for (const connection of [...this.#opening]) {
+      // Those who waited for it had their own deadline, which was not later.
+      if (connection.openUntilMs <= now) connection.destroy();
+      else if (connection.openUntilMs < next) next = connection.openUntilMs;
     }
     for (const connection of [...this.#idle]) {
       if (connection.idleUntilMs <= now) connection.destroy();
