@@ -1,3 +1,4 @@
+import type { StoredModel } from './stored-model.ts';
 import type { JsonValue, Principal } from './virtual-key.ts';
 
 /** Number of a committed configuration change. `(epoch, rev)` orders history. */
@@ -20,6 +21,7 @@ export interface Position {
  */
 export type Change =
   | { readonly rev: Revision; readonly kind: 'key'; readonly id: string; readonly value: Principal | null }
+  | { readonly rev: Revision; readonly kind: 'model'; readonly id: string; readonly value: StoredModel | null }
   | { readonly rev: Revision; readonly kind: 'setting'; readonly id: string; readonly value: JsonValue };
 
 /** Ids of settings that travel in the feed. */

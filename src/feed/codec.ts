@@ -5,7 +5,7 @@
  */
 import type { Position } from '../domain/change.ts';
 import type { JsonObject } from '../domain/virtual-key.ts';
-import type { Ack, DownFrame, Hello, UsageBatch, UsageReply } from './protocol.ts';
+import type { Ack, DownFrame, Hello, PingReply, PingRequest, UsageBatch, UsageReply } from './protocol.ts';
 
 /** Longest line; a longer one ends the stream. Room for 500 keys (`ENTITIES_PER_FRAME_MAX`) of 32 KiB each. */
 export const FEED_LINE_BYTES_MAX = 16 * 1024 * 1024;
@@ -85,6 +85,18 @@ export function parseAck(body: string): Ack {
   return value as unknown as Ack;
 }
 
+export function parsePingRequest(body: string): PingRequest {
+  const value = parseObject(body, 'a ping');
+  checkFields(value, PING_FIELDS, 'a ping');
+  return value as unknown as PingRequest;
+}
+
+export function parsePingReply(body: string): PingReply {
+  const value = parseObject(body, 'a ping reply');
+  checkFields(value, PING_REPLY_FIELDS, 'a ping reply');
+  return value as unknown as PingReply;
+}
+
 /** Checks the envelope only: what is wrong inside a record concerns that record, not the batch. */
 export function parseUsageBatch(body: string): UsageBatch {
   const value = parseObject(body, 'a usage batch');
@@ -126,6 +138,30 @@ const isKeyWithSpend: Check = (value) => isObject(value) && isPrincipal(value.pr
 const isPosition: Check = (value) =>
   isObject(value) && isText(value.installation) && isCount(value.epoch) && isCount(value.rev);
 
+const isStoredModel: Check = (value) =>
+  isObject(value) &&
+  isText(value.id) &&
+  isText(value.modelName) &&
+  isObject(value.litellmParams) &&
+  isObject(value.modelInfo);
+
+/** A field that protocol 1 does not have. */
+function optional(check: Check): Check {
+  return (value) => value === undefined || check(value);
+}
+
+function orNull(check: Check): Check {
+  return (value) => value === null || check(value);
+}
+
+const isHead: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+const isConfigurationReport: Check = (value) =>
+  isObject(value) &&
+  isCount(value.rev) &&
+  typeof value.hash === 'string' &&
+  (value.rejected === null ||
+    (isObject(value.rejected) && isCount(value.rejected.rev) && typeof value.rejected.reason === 'string'));
+
 function listOf(check: Check): Check {
   return (value) => Array.isArray(value) && value.every(check);
 }
@@ -133,6 +169,12 @@ function listOf(check: Check): Check {
 function isChange(value: unknown): boolean {
   if (!isObject(value) || !isCount(value.rev)) return false;
   if (value.kind === 'setting') return isText(value.id) && value.value !== undefined;
+  if (value.kind === 'model') {
+    return (
+      isText(value.id) &&
+      (value.value === null || (isStoredModel(value.value) && (value.value as JsonObject).id === value.id))
+    );
+  }
   if (value.kind !== 'key' || !isDigest(value.id)) return false;
   // A value under another key's id would give one key the rights of another.
   return value.value === null || (isPrincipal(value.value) && (value.value as JsonObject).token === value.id);
@@ -143,13 +185,17 @@ const FRAME_FIELDS: Readonly<Record<DownFrame['t'], Fields>> = {
     protocol: isCount,
     position: isPosition,
     mode: (value) => value === 'snapshot' || value === 'delta',
+    head: optional(isHead),
   },
   'snapshot-begin': { position: isPosition, keyCount: isCount },
   keys: { keys: listOf(isKeyWithSpend) },
   'deleted-keys': { tokens: listOf(isDigest) },
   settings: { settings: isObject },
-  'snapshot-end': { position: isPosition },
-  delta: { epoch: isCount, from: isCount, to: isCount, changes: listOf(isChange) },
+  models: { models: listOf(isStoredModel) },
+  'snapshot-end': { position: isPosition, head: optional(isHead) },
+  delta: { epoch: isCount, from: isCount, to: isCount, changes: listOf(isChange), head: optional(isHead) },
+  deny: { epoch: isCount, rev: isCount, tokens: listOf(isDigest) },
+  command: { command: isText },
   ping: { rev: isCount, dbAgeMs: isDuration },
   superseded: {},
   goaway: { retryAfterMs: isDuration },
@@ -163,9 +209,39 @@ const HELLO_FIELDS: Fields = {
   role: (value) => value === 'standalone' || value === 'admin' || value === 'worker',
   version: isText,
   have: (value) => value === null || isPosition(value),
+  head: optional(orNull(isHead)),
+  publicUrl: optional(orNull(isText)),
+  startedAtMs: optional(isCount),
 };
 
-const ACK_FIELDS: Fields = { gatewayId: isText, session: isText, epoch: isCount, rev: isCount };
+const ACK_FIELDS: Fields = {
+  gatewayId: isText,
+  session: isText,
+  epoch: isCount,
+  rev: isCount,
+  config: optional(isConfigurationReport),
+};
+
+const PING_FIELDS: Fields = {
+  gatewayId: isText,
+  session: isText,
+  sentAtMs: isDuration,
+  epoch: isCount,
+  rev: isCount,
+  fresh: (value) => typeof value === 'boolean',
+  // Shown to people and never decided on, so what is wrong inside is not worth losing a heartbeat for.
+  stats: isObject,
+};
+
+const PING_REPLY_FIELDS: Fields = {
+  sentAtMs: isDuration,
+  epoch: isCount,
+  rev: isCount,
+  dbAgeMs: isDuration,
+  witnessRev: isCount,
+  witnessAgeMs: isDuration,
+  serverTimeMs: isDuration,
+};
 
 const USAGE_BATCH_FIELDS: Fields = {
   installation: isText,

@@ -1,22 +1,31 @@
 /**
- * The feed: control process to gateway process and back. Protocol 1, over HTTP on a unix socket (`feed.sock`).
+ * The feed: control process to gateway process and back, over HTTP: on the unix socket of the instance (`feed.sock`), or from a joined
+ * worker to an admin. One protocol for all of them.
  *
  *   POST /feed/v1/stream   body `Hello`; answer: NDJSON of `DownFrame`, open until either side ends it
+ *   POST /feed/v1/ping     body `PingRequest`; 200 `PingReply`        (protocol 2)
  *   POST /feed/v1/ack      body `Ack`; 204
  *   POST /feed/v1/usage    body `UsageBatch`; 200 `UsageReply`
+ *
+ * Protocol 1 is what version 0.1.0 spoke: no models, no pings upwards, no window, no denials ahead of their delta. A control process speaks
+ * both; frames and fields that protocol 2 added are never sent to a client of protocol 1.
  *
  * States, events and invariants: docs/specs/config-feed.md.
  */
 import type { Change, Position, Revision } from '../domain/change.ts';
+import type { StoredModel } from '../domain/stored-model.ts';
 import type { UsageRecord } from '../domain/usage.ts';
 import type { JsonValue, Principal } from '../domain/virtual-key.ts';
 
-export const FEED_PROTOCOL = 1;
+export const FEED_PROTOCOL = 2;
+export const FEED_PROTOCOL_MIN = 1;
 /** Largest number of entities in one `entities` frame. */
 export const ENTITIES_PER_FRAME_MAX = 500;
 /** A `ping` is sent this often; a stream silent for `FEED_SILENCE_MAX_MS` is dropped and dialled again. */
 export const FEED_PING_INTERVAL_MS = 1_000;
 export const FEED_SILENCE_MAX_MS = 5_000;
+/** Between two `PingRequest`s of a gateway process. */
+export const FEED_ECHO_INTERVAL_MS = 1_000;
 /** Unsent bytes per subscriber; beyond it the stream is closed and the subscriber starts again from its revision. */
 export const FEED_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -31,6 +40,12 @@ export interface Hello {
   readonly version: string;
   /** What it has, or null with nothing on disk. */
   readonly have: Position | null;
+  /** Protocol 2: the audit head (hex) at `have`; another one there means that history was rewritten. */
+  readonly head?: string | null;
+  /** Protocol 2: where clients reach the instance (`PROXY_BASE_URL`), or null. */
+  readonly publicUrl?: string | null;
+  /** Protocol 2: wall clock of the start of this process. */
+  readonly startedAtMs?: number;
 }
 
 export interface KeyWithSpend {
@@ -45,30 +60,112 @@ export type DownFrame =
       readonly protocol: number;
       readonly position: Position;
       readonly mode: 'snapshot' | 'delta';
+      /** Protocol 2: the audit head (hex) at `position`. */
+      readonly head?: string;
     }
   | { readonly t: 'snapshot-begin'; readonly position: Position; readonly keyCount: number }
   | { readonly t: 'keys'; readonly keys: readonly KeyWithSpend[] }
   /** Digests of keys deleted within the last 30 days: refused as deleted, not unknown. */
   | { readonly t: 'deleted-keys'; readonly tokens: readonly string[] }
   | { readonly t: 'settings'; readonly settings: Readonly<Record<string, JsonValue>> }
-  | { readonly t: 'snapshot-end'; readonly position: Position }
+  /** Protocol 2: the models of the database that the region of the subscriber may use, secrets sealed. */
+  | { readonly t: 'models'; readonly models: readonly StoredModel[] }
+  | { readonly t: 'snapshot-end'; readonly position: Position; readonly head?: string }
   | {
       readonly t: 'delta';
       readonly epoch: number;
       readonly from: Revision;
       readonly to: Revision;
+      /** In order of revision. Of an object that changed more than once, protocol 2 may send the last state only. */
       readonly changes: readonly Change[];
+      /** Protocol 2: the audit head (hex) at `to`. */
+      readonly head?: string;
     }
+  /**
+   * Protocol 2: keys that are refused from `rev` on, ahead of the delta that says so, while an earlier delta is not yet acknowledged.
+   * Denials only ever take away, so they need no order.
+   */
+  | { readonly t: 'deny'; readonly epoch: number; readonly rev: Revision; readonly tokens: readonly string[] }
+  /** Protocol 2: something that an operator asked of this gateway process. */
+  | { readonly t: 'command'; readonly command: FleetCommand }
   /** `dbAgeMs`: age of the database read behind `rev`, on the control process's monotonic clock. */
   | { readonly t: 'ping'; readonly rev: Revision; readonly dbAgeMs: number }
   | { readonly t: 'superseded' }
   | { readonly t: 'goaway'; readonly retryAfterMs: number };
+
+/** drain: finish what is open and take nothing new, as for a stop. resync: ask for a whole snapshot. */
+export type FleetCommand = 'drain' | 'resync';
 
 export interface Ack {
   readonly gatewayId: string;
   readonly session: string;
   readonly epoch: number;
   readonly rev: Revision;
+  /** Protocol 2: the configuration (models, settings) in force, which may be older than `rev` when the newest was rejected. */
+  readonly config?: ConfigurationReport;
+}
+
+export interface ConfigurationReport {
+  /** Revision of the models and settings that requests are routed by. */
+  readonly rev: Revision;
+  /** A newer one that this gateway process could not use; it goes on with `rev`. */
+  readonly rejected: { readonly rev: Revision; readonly reason: string } | null;
+  /** SHA-256 (hex) of the compiled source, file of the instance included. */
+  readonly hash: string;
+}
+
+/** Heartbeat, freshness witness and clock estimate in one. Sent every `FEED_ECHO_INTERVAL_MS`, and at once when somebody waits. */
+export interface PingRequest {
+  readonly gatewayId: string;
+  readonly session: string;
+  /** Monotonic clock of the gateway process; comes back unchanged. */
+  readonly sentAtMs: number;
+  readonly epoch: number;
+  readonly rev: Revision;
+  /** The database is to be asked before the answer: somebody waits to hear what is newer than this ping. */
+  readonly fresh: boolean;
+  readonly stats: GatewayStats;
+}
+
+export interface PingReply {
+  readonly sentAtMs: number;
+  readonly epoch: number;
+  /** Newest revision that the control process has read, and how long ago it did (its monotonic clock). */
+  readonly rev: Revision;
+  readonly dbAgeMs: number;
+  /** The same for the newest read inside a committed write, which a database that was replaced or cut off could not have made. */
+  readonly witnessRev: Revision;
+  readonly witnessAgeMs: number;
+  /** Wall clock of the control process, to estimate offsets with; decides nothing. */
+  readonly serverTimeMs: number;
+}
+
+/** What a gateway process says about itself; for people, decides nothing. */
+export interface GatewayStats {
+  /** Age of the fence's witness; null: none yet. */
+  readonly stalenessMs: number | null;
+  /** Wall clock of the gateway process, and its estimate of how far it is ahead of the control plane's; null: not known yet. */
+  readonly clockOffsetMs: number | null;
+  /** XOR of digests over all keys held (hex); equal at equal revisions on all gateway processes. */
+  readonly setHash: string;
+  readonly keyCount: number;
+  readonly config: ConfigurationReport;
+  readonly usageLog: {
+    readonly lastSeq: number;
+    readonly acknowledgedSeq: number;
+    readonly backlogRecords: number;
+    readonly oldestUnshippedMs: number;
+    readonly bytes: number;
+    readonly diskFreeBytes: number | null;
+  };
+  readonly openRequests: number;
+  readonly eventLoopP99Ms: number;
+  readonly rssBytes: number;
+  /** Of the last minute. */
+  readonly requestsPerMinute: number;
+  readonly errorsPerMinute: number;
+  readonly tooManyPerMinute: number;
+  readonly draining: boolean;
 }
 
 /** Frames `from`+1 .. `to` of one incarnation of a gateway process's usage log; `records` are the settlements in it. */

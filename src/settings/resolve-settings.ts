@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { addDuration, parseDuration } from '../domain/duration.ts';
 import type { Environment } from './environment-references.ts';
 import { KNOWN_VARIABLES } from './known/environment.ts';
 import { corsSettings, outboundSettings, rootPath, trustedProxies } from './network-settings.ts';
@@ -76,6 +77,13 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
   }
 
   const { databaseUrl, directUrl } = databaseUrls(env, generalSettings);
+  const controlPlaneUrls = controlPlaneUrlsOf(readText(env, 'CONTROL_PLANE_URL'));
+  if (controlPlaneUrls.length > 0 && databaseUrl !== null) {
+    throw new SettingsError(
+      'DATABASE_URL and CONTROL_PLANE_URL are both set. A worker that joined an admin has no credential of the database: unset ' +
+        'DATABASE_URL to join, or CONTROL_PLANE_URL to use the database.',
+    );
+  }
   const dataDir = resolve(cwd, readText(env, 'CLAVIGER_DATA_DIR') ?? '.claviger');
   const secrets = resolveSecrets({
     masterKey: readText(env, 'LITELLM_MASTER_KEY') ?? textOf(generalSettings['master_key']),
@@ -112,6 +120,13 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
       1,
       POOL_LIMIT_MAX,
     ),
+    readReplicaUrl: readText(env, 'DATABASE_URL_READ_REPLICA'),
+    storeModelInDb: storeModelInDb(env, generalSettings, warnings),
+    controlPlaneUrls,
+    joinToken: readText(env, 'CLAVIGER_JOIN_TOKEN'),
+    snapshotMirror: readText(env, 'CLAVIGER_SNAPSHOT_MIRROR'),
+    fenceMs: fenceMs(readText(env, 'CLAVIGER_FENCE')),
+    publicUrl: publicUrl(readText(env, 'PROXY_BASE_URL')),
     disableSchemaUpdate: flag('DISABLE_SCHEMA_UPDATE') || generalSettings['disable_prisma_schema_update'] === true,
     masterKey: secrets.masterKey,
     sealingKey: secrets.sealingKey,
@@ -152,6 +167,54 @@ function hostName(text: string): string {
   throw new SettingsError(
     'The host (--host, HOST) must be an address or a name to listen on, for example 127.0.0.1 or ::.',
   );
+}
+
+/** On unless it is set to false: what is fleet-wide lives in the database. */
+function storeModelInDb(
+  env: Environment,
+  generalSettings: Readonly<Record<string, unknown>>,
+  warnings: string[],
+): boolean {
+  if (readText(env, 'STORE_MODEL_IN_DB') === null) return generalSettings['store_model_in_db'] !== false;
+  const { value, warning } = readFlag(env, 'STORE_MODEL_IN_DB');
+  if (warning !== null) warnings.push(warning);
+  return value;
+}
+
+function controlPlaneUrlsOf(text: string | null): string[] {
+  const urls = (text ?? '')
+    .split(',')
+    .map((part) => part.trim().replace(/\/+$/, ''))
+    .filter((part) => part !== '');
+  for (const url of urls) if (!isHttpUrl(url)) throw new SettingsError(urlSentence('CONTROL_PLANE_URL'));
+  return urls;
+}
+
+function publicUrl(text: string | null): string | null {
+  if (text === null) return null;
+  if (!isHttpUrl(text)) throw new SettingsError(urlSentence('PROXY_BASE_URL'));
+  return text.replace(/\/+$/, '');
+}
+
+function urlSentence(name: string): string {
+  return `${name} must be an address that begins with https:// or http://, for example https://admin.example.com.`;
+}
+
+function isHttpUrl(text: string): boolean {
+  return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);
+}
+
+const FENCE_MIN_MS = 1_000;
+
+/** Null: each class of keys has its own. */
+function fenceMs(text: string | null): number | null {
+  if (text === null) return null;
+  const parsed = parseDuration(/^\d+$/.test(text) ? `${text}s` : text);
+  const milliseconds = parsed.ok && parsed.duration.unit !== 'mo' ? addDuration(0, parsed.duration) : 0;
+  if (milliseconds < FENCE_MIN_MS) {
+    throw new SettingsError('CLAVIGER_FENCE must be a duration of at least one second, for example 60s, 5m or 24h.');
+  }
+  return milliseconds;
 }
 
 /** It becomes a label of metrics and a response header. */

@@ -19,7 +19,21 @@ export interface Settings {
   readonly databaseUrl: string | null;
   /** Direct (not pooled) URL for LISTEN and concurrent indexes; null: `databaseUrl`. */
   readonly directUrl: string | null;
+  /** For reads that may be stale (`DATABASE_URL_READ_REPLICA`); null: `databaseUrl`. */
+  readonly readReplicaUrl: string | null;
   readonly databaseConnectionPoolLimit: number;
+  /** Models of the database are served and may be managed. */
+  readonly storeModelInDb: boolean;
+  /** `CONTROL_PLANE_URL`: admins that a joined worker takes its orders from, tried in turn; empty: the control process of the instance. */
+  readonly controlPlaneUrls: readonly string[];
+  /** `CLAVIGER_JOIN_TOKEN`: used once, at the first start of a joined worker. */
+  readonly joinToken: string | null;
+  /** `CLAVIGER_SNAPSHOT_MIRROR`: a directory or URL with snapshots that any worker has written; null: none. */
+  readonly snapshotMirror: string | null;
+  /** `CLAVIGER_FENCE`: age of knowledge at which no key is admitted any more, for all classes of keys; null: by class. */
+  readonly fenceMs: number | null;
+  /** `PROXY_BASE_URL`: where clients reach this instance, or null. */
+  readonly publicUrl: string | null;
   readonly disableSchemaUpdate: boolean;
   readonly masterKey: string;
   /** Key material for secrets at rest: salt key, else master key. */

@@ -11,6 +11,12 @@ export interface Tables {
   'claviger.spend_log': SpendLogTable;
   'claviger.daily_spend': DailySpendTable;
   'claviger.usage_dead_letter': UsageDeadLetterTable;
+  'claviger.model': ModelTable;
+  'claviger.control_heartbeat': ControlHeartbeatTable;
+  'claviger.gateway': GatewayTable;
+  'claviger.change_delivery': ChangeDeliveryTable;
+  'claviger.join_token': JoinTokenTable;
+  'claviger.enrolled_instance': EnrolledInstanceTable;
 }
 
 /** Read as parsed JSON, written as JSON text: an array given as such would become a PostgreSQL array. */
@@ -30,6 +36,8 @@ export interface InstallationTable {
   audit_head: Buffer;
   fleet_key_sealed: string;
   created_at: ColumnType<Date, undefined, never>;
+  signing_key_sealed: ColumnType<string | null, string | null | undefined, string | null>;
+  signing_public_key: ColumnType<string | null, string | null | undefined, string | null>;
 }
 
 export interface ChangeLogTable {
@@ -90,6 +98,8 @@ interface KeyColumns {
   created_by: string | null;
   updated_at: Timestamp;
   updated_by: string | null;
+  allowed_regions: ColumnType<string[], string[] | undefined, string[]>;
+  fence: ColumnType<'normal' | 'strict', 'normal' | 'strict' | undefined, 'normal' | 'strict'>;
 }
 
 export interface VirtualKeyTable extends KeyColumns {
@@ -192,4 +202,83 @@ export interface UsageDeadLetterTable {
   record: string;
   reason: string;
   at: ColumnType<Date, undefined, never>;
+}
+
+export interface ModelTable {
+  id: GeneratedAlways<bigint>;
+  model_id: string;
+  object_rev: Int8;
+  model_name: string;
+  litellm_params: Json;
+  model_info: Json;
+  created_at: Timestamp;
+  created_by: string | null;
+  updated_at: Timestamp;
+  updated_by: string | null;
+}
+
+export interface ControlHeartbeatTable {
+  control_id: string;
+  instance_id: string;
+  role: string;
+  region: string;
+  version: string;
+  beat: Int8;
+  at: ColumnType<Date, undefined, Date>;
+}
+
+export interface GatewayTable {
+  gateway_id: string;
+  instance_id: string;
+  session: string;
+  region: string;
+  role: string;
+  version: string;
+  protocol: number;
+  public_url: string | null;
+  joined: Generated<boolean>;
+  started_at: TimestampOrNull;
+  epoch: number;
+  rev: Int8;
+  applied_at: Timestamp;
+  witness_at: TimestampOrNull;
+  stats: Json;
+  reported_by: string;
+  heard_at: Timestamp;
+  left_at: TimestampOrNull;
+  left_reason: string | null;
+  command: string | null;
+}
+
+export interface ChangeDeliveryTable {
+  gateway_id: string;
+  epoch: number;
+  to_rev: Int8;
+  from_rev: Int8;
+  applied_at: Timestamp;
+}
+
+export interface JoinTokenTable {
+  id: GeneratedAlways<bigint>;
+  token_hash: string;
+  region: string;
+  role: string;
+  created_at: ColumnType<Date, undefined, never>;
+  created_by: string | null;
+  expires_at: Timestamp;
+  used_at: TimestampOrNull;
+  used_by: string | null;
+}
+
+export interface EnrolledInstanceTable {
+  instance_id: string;
+  region: string;
+  role: string;
+  public_key: string;
+  sealing_key_sealed: string;
+  enrolled_at: ColumnType<Date, undefined, never>;
+  renewed_at: ColumnType<Date, undefined, Date>;
+  expires_at: Timestamp;
+  revoked_at: TimestampOrNull;
+  revoked_by: string | null;
 }

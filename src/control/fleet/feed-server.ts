@@ -8,6 +8,7 @@ import {
   type DownFrame,
   FEED_PING_INTERVAL_MS,
   FEED_PROTOCOL,
+  FEED_PROTOCOL_MIN,
   type UsageBatch,
   type UsageReply,
 } from '../../feed/protocol.ts';
@@ -84,8 +85,11 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
 
   async function stream(body: string, response: ServerResponse): Promise<void> {
     const hello = parseHello(body);
-    if (hello.protocol !== FEED_PROTOCOL) {
-      throw new Refusal(400, `this control process speaks feed protocol ${FEED_PROTOCOL}, not ${hello.protocol}`);
+    if (hello.protocol < FEED_PROTOCOL_MIN || hello.protocol > FEED_PROTOCOL) {
+      throw new Refusal(
+        400,
+        `this control process speaks feed protocols ${FEED_PROTOCOL_MIN} to ${FEED_PROTOCOL}, not ${hello.protocol}`,
+      );
     }
     const current = tail.position;
     const fleetKey = options.fleetKey();

@@ -92,7 +92,7 @@ class FakeControlProcess {
 
 function snapshotFrames(position: Position, names: readonly string[]): DownFrame[] {
   return [
-    { t: 'welcome', protocol: 1, position, mode: 'snapshot' },
+    { t: 'welcome', protocol: 2, position, mode: 'snapshot' },
     { t: 'snapshot-begin', position, keyCount: names.length },
     { t: 'settings', settings: { fleet_key: FLEET_KEY } },
     { t: 'keys', keys: names.map((name) => ({ principal: principalOf(name), spendNano: '42' })) },
@@ -112,7 +112,7 @@ function greet(response: ServerResponse, hello: Hello, position: Position, names
     hello.have === null
       ? snapshotFrames(position, names)
       : [
-          { t: 'welcome', protocol: 1, position, mode: 'delta' },
+          { t: 'welcome', protocol: 2, position, mode: 'delta' },
           { t: 'ping', rev: hello.have.rev, dbAgeMs: 5 },
         ];
   response.write(frames.map(encodeDownFrame).join(''));
@@ -185,7 +185,7 @@ describe('FeedClient', () => {
     await control.listen();
     const gateway = new Gateway();
     await gateway.has(10);
-    expect(control.hellos[0]).toMatchObject({ protocol: 1, gatewayId: 'instance/0', session: 's1', have: null });
+    expect(control.hellos[0]).toMatchObject({ protocol: 2, gatewayId: 'instance/0', session: 's1', have: null });
     expect(gateway.store.key(tokenOf('a'))?.spendNano).toBe(42n);
     expect(gateway.store.isDeleted(tokenOf('deleted'))).toBe(true);
     expect(gateway.knowledge.fleetKey).toEqual(Buffer.alloc(32, 7));

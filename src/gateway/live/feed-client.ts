@@ -1,6 +1,6 @@
 import type { Position } from '../../domain/change.ts';
 import { DownFrameDecoder } from '../../feed/codec.ts';
-import { type Ack, FEED_PROTOCOL, FEED_SILENCE_MAX_MS, type Hello } from '../../feed/protocol.ts';
+import { type Ack, FEED_PROTOCOL, FEED_SILENCE_MAX_MS, type FleetCommand, type Hello } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../util/clock.ts';
 import { backOffMs } from './back-off.ts';
@@ -34,6 +34,7 @@ export interface FeedClientOptions {
   readonly onForeignInstallation: (error: ForeignInstallationError) => void;
   /** After each snapshot or delta that was applied. */
   readonly onPosition?: (position: Position, cause: 'snapshot' | 'delta') => void;
+  readonly onCommand?: (command: FleetCommand) => void;
   readonly silenceMaxMs?: number;
   readonly backOffMinMs?: number;
   readonly backOffMaxMs?: number;
@@ -106,6 +107,15 @@ export class FeedClient {
         break;
       case 'add-settings':
         this.#collector?.addSettings(action.settings);
+        break;
+      case 'add-models':
+        this.#collector?.addModels(action.models);
+        break;
+      case 'deny':
+        this.#options.store.deny(action.tokens);
+        break;
+      case 'command':
+        this.#options.onCommand?.(action.command);
         break;
       case 'commit-snapshot':
         // Before anything is replaced: whoever has state of another installation can still refuse.

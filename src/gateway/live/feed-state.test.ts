@@ -20,7 +20,7 @@ import {
 
 const frame = (value: DownFrame): FeedEvent => ({ type: 'frame', frame: value });
 const welcome = (mode: 'snapshot' | 'delta', position: Position): FeedEvent =>
-  frame({ t: 'welcome', protocol: 1, position, mode });
+  frame({ t: 'welcome', protocol: 2, position, mode });
 const delta = (from: number, to: number, epoch = 1): FeedEvent =>
   frame({ t: 'delta', epoch, from, to, changes: to > from ? [keyChange(to, to)] : [] });
 const ping = (rev: number, dbAgeMs = 3): FeedEvent => frame({ t: 'ping', rev, dbAgeMs });
@@ -63,7 +63,7 @@ function snapshotEvents(position: Position, keyCount = 1): FeedEvent[] {
 describe('the table', () => {
   it('has a cell for every phase and event', () => {
     const events = Object.keys(FEED_TABLE.idle).sort();
-    expect(events).toHaveLength(15);
+    expect(events).toHaveLength(18);
     expect(Object.keys(FEED_TABLE)).toHaveLength(7);
     for (const row of Object.values(FEED_TABLE)) expect(Object.keys(row).sort()).toEqual(events);
   });
@@ -79,8 +79,11 @@ describe('the table', () => {
     keys: frame({ t: 'keys', keys: [] }),
     'deleted-keys': frame({ t: 'deleted-keys', tokens: [] }),
     settings: frame({ t: 'settings', settings: {} }),
+    models: frame({ t: 'models', models: [] }),
     'snapshot-end': frame({ t: 'snapshot-end', position: at(5) }),
     delta: delta(5, 6),
+    deny: frame({ t: 'deny', epoch: 1, rev: 6, tokens: [] }),
+    command: frame({ t: 'command', command: 'resync' }),
     ping: ping(5),
     superseded: frame({ t: 'superseded' }),
     goaway: frame({ t: 'goaway', retryAfterMs: 10 }),
@@ -89,19 +92,36 @@ describe('the table', () => {
   /** The phase after an event, with revision 5 applied and, in `snapshot`, `snapshot-begin` and all keys received. */
   const documented: { readonly [Phase in FeedPhase]: { readonly [Name in FeedEventName]?: FeedPhase } } = {
     idle: { start: 'dialling', stop: 'ended' },
-    dialling: { ...toWaiting(), connected: 'greeting', superseded: 'ended', stop: 'ended' },
-    greeting: { ...toWaiting(), welcome: 'live', ping: 'greeting', superseded: 'ended', stop: 'ended' },
+    dialling: { ...toWaiting(), connected: 'greeting', command: 'dialling', superseded: 'ended', stop: 'ended' },
+    greeting: {
+      ...toWaiting(),
+      welcome: 'live',
+      ping: 'greeting',
+      command: 'greeting',
+      superseded: 'ended',
+      stop: 'ended',
+    },
     snapshot: {
       ...toWaiting(),
       keys: 'snapshot',
       'deleted-keys': 'snapshot',
       settings: 'snapshot',
+      models: 'snapshot',
       'snapshot-end': 'live',
+      command: 'snapshot',
       ping: 'snapshot',
       superseded: 'ended',
       stop: 'ended',
     },
-    live: { ...toWaiting(), delta: 'live', ping: 'live', superseded: 'ended', stop: 'ended' },
+    live: {
+      ...toWaiting(),
+      delta: 'live',
+      deny: 'live',
+      ping: 'live',
+      command: 'live',
+      superseded: 'ended',
+      stop: 'ended',
+    },
     waiting: { retry: 'dialling', stop: 'ended' },
     ended: {},
   };
@@ -114,8 +134,10 @@ describe('the table', () => {
       keys: 'waiting',
       'deleted-keys': 'waiting',
       settings: 'waiting',
+      models: 'waiting',
       'snapshot-end': 'waiting',
       delta: 'waiting',
+      deny: 'waiting',
       ping: 'waiting',
       goaway: 'waiting',
     } as const;
@@ -231,10 +253,10 @@ describe('step', () => {
     const start = play(initialFeedState(null), { type: 'start' }, { type: 'connected' });
     const { state, actions } = play(
       start.state,
-      frame({ t: 'welcome', protocol: 2, position: at(1), mode: 'snapshot' }),
+      frame({ t: 'welcome', protocol: 3, position: at(1), mode: 'snapshot' }),
     );
     expect(state.phase).toBe('waiting');
-    expect(actions[0]).toMatchObject({ level: 'error', message: expect.stringContaining('protocol 2') });
+    expect(actions[0]).toMatchObject({ level: 'error', message: expect.stringContaining('protocol 3') });
   });
 
   it('waits longer with each attempt until the feed confirms something', () => {

@@ -3,9 +3,10 @@
  * socket and no data; the states, events and the table below are explained in docs/specs/config-feed.md.
  */
 import type { Change, Position } from '../../domain/change.ts';
+import type { StoredModel } from '../../domain/stored-model.ts';
 import type { JsonValue } from '../../domain/virtual-key.ts';
 import { isBefore } from '../../feed/codec.ts';
-import { type DownFrame, FEED_PROTOCOL, type KeyWithSpend } from '../../feed/protocol.ts';
+import { type DownFrame, FEED_PROTOCOL, type FleetCommand, type KeyWithSpend } from '../../feed/protocol.ts';
 
 /**
  * idle: not started. dialling: the request is on its way. greeting: connected, `welcome` awaited. snapshot: a snapshot is
@@ -44,8 +45,11 @@ export type FeedAction =
   | { readonly do: 'add-keys'; readonly keys: readonly KeyWithSpend[] }
   | { readonly do: 'add-deleted-keys'; readonly tokens: readonly string[] }
   | { readonly do: 'add-settings'; readonly settings: Readonly<Record<string, JsonValue>> }
+  | { readonly do: 'add-models'; readonly models: readonly StoredModel[] }
   | { readonly do: 'commit-snapshot'; readonly position: Position }
   | { readonly do: 'apply-delta'; readonly from: Position; readonly to: Position; readonly changes: readonly Change[] }
+  | { readonly do: 'deny'; readonly tokens: readonly string[] }
+  | { readonly do: 'command'; readonly command: FleetCommand }
   | { readonly do: 'confirm'; readonly dbAgeMs: number }
   | { readonly do: 'report'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
   | { readonly do: 'foreign-installation'; readonly local: string; readonly other: string }
@@ -171,6 +175,22 @@ const settings: Handler<'settings'> = (state, event) =>
     ? outOfPlace(state, event)
     : { state, actions: [{ do: 'add-settings', settings: event.frame.settings }] };
 
+const models: Handler<'models'> = (state, event) =>
+  state.incoming === null
+    ? outOfPlace(state, event)
+    : { state, actions: [{ do: 'add-models', models: event.frame.models }] };
+
+/** Of another epoch, or of what is applied already, it says nothing new. */
+const deny: Handler<'deny'> = (state, { frame }) =>
+  state.have === null || frame.epoch !== state.have.epoch || frame.rev <= state.have.rev
+    ? ignore(state)
+    : { state, actions: [{ do: 'deny', tokens: frame.tokens }] };
+
+const command: Handler<'command'> = (state, { frame }) => ({
+  state,
+  actions: [{ do: 'command', command: frame.command }],
+});
+
 const snapshotEnd: Handler<'snapshot-end'> = (state, event) => {
   const { incoming } = state;
   if (incoming === null) return outOfPlace(state, event);
@@ -245,8 +265,11 @@ const IGNORED_FRAMES = {
   keys: ignore,
   'deleted-keys': ignore,
   settings: ignore,
+  models: ignore,
   'snapshot-end': ignore,
   delta: ignore,
+  deny: ignore,
+  command: ignore,
   ping: ignore,
   superseded: ignore,
   goaway: ignore,
@@ -258,8 +281,11 @@ const MISPLACED_FRAMES = {
   keys: outOfPlace,
   'deleted-keys': outOfPlace,
   settings: outOfPlace,
+  models: outOfPlace,
   'snapshot-end': outOfPlace,
   delta: outOfPlace,
+  deny: outOfPlace,
+  command,
   ping: outOfPlace,
   superseded,
   goaway,
@@ -298,11 +324,12 @@ export const FEED_TABLE: { readonly [Phase in FeedPhase]: Row } = {
     keys,
     'deleted-keys': deletedKeys,
     settings,
+    models,
     'snapshot-end': snapshotEnd,
     // A sign of life while a long snapshot is put together; it confirms nothing yet.
     ping: ignore,
   },
-  live: { ...MISPLACED_FRAMES, start: ignore, retry: ignore, connected: ignore, lost, stop, delta, ping },
+  live: { ...MISPLACED_FRAMES, start: ignore, retry: ignore, connected: ignore, lost, stop, delta, deny, ping },
   waiting: { ...IGNORED_FRAMES, start: ignore, retry: dial, connected: ignore, lost: ignore, stop },
   ended: { ...IGNORED_FRAMES, start: ignore, retry: ignore, connected: ignore, lost: ignore, stop: ignore },
 };

@@ -158,7 +158,7 @@ describe('LocalSnapshots', () => {
     await gateway.snapshots.settled();
     const name = snapshotNames()[0]!;
     const newer = name.replace('0010.snap', '0099.snap');
-    writeFileSync(join(directory, newer), asFormat(readFileSync(join(directory, name)), 2));
+    writeFileSync(join(directory, newer), asFormat(readFileSync(join(directory, name)), 3));
     const second = reboot();
     expect(second.state).toEqual(gateway.state);
     expect(snapshotNames()).toEqual([name, newer]);
@@ -340,7 +340,7 @@ describe('damage', () => {
 function asFormat(bytes: Buffer, format: number): Buffer {
   const copy = Buffer.from(bytes);
   const start = copy.indexOf('\n') + 1;
-  const at = copy.indexOf('"format":1') + '"format":'.length;
+  const at = copy.indexOf('"format":') + '"format":'.length;
   copy.write(String(format), at);
   copy.write(createHash('sha256').update(copy.subarray(start, 1_024)).digest('hex'), 'CLAVIGER-SNAPSHOT '.length);
   return copy;

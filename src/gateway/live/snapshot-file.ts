@@ -1,5 +1,5 @@
 /**
- * One snapshot as a file: a header of fixed size, then lines as the feed has them (`settings`, `keys`, `deleted-keys`).
+ * One snapshot as a file: a header of fixed size, then lines as the feed has them (`settings`, `models`, `keys`, `deleted-keys`).
  *
  *   CLAVIGER-SNAPSHOT <SHA-256 of the rest of the header>\n{header as JSON, padded with spaces}\n<body>
  *
@@ -15,7 +15,9 @@ import { encodeDownFrame, parseDownFrame } from '../../feed/codec.ts';
 import { type DownFrame, ENTITIES_PER_FRAME_MAX } from '../../feed/protocol.ts';
 import type { SnapshotCollector, StoreContents } from './principal-store.ts';
 
-export const SNAPSHOT_FORMAT = 1;
+/** 1 had no models; a file of it is still read. */
+export const SNAPSHOT_FORMAT = 2;
+const SNAPSHOT_FORMAT_MIN = 1;
 export const SNAPSHOT_HEADER_BYTES = 1_024;
 /** Deleted keys in one line; they are digests only, so a line of this size serialises in about a millisecond. */
 const DELETED_KEYS_PER_LINE = 5_000;
@@ -108,6 +110,8 @@ export function readSnapshotFile(path: string, collector: SnapshotCollector): Sn
       deletedCount += frame.tokens.length;
     } else if (frame?.t === 'settings') {
       collector.addSettings(frame.settings);
+    } else if (frame?.t === 'models') {
+      collector.addModels(frame.models);
     } else {
       throw new SnapshotDamagedError(`${path} holds a line of kind ${frame?.t ?? 'unknown'}`);
     }
@@ -138,7 +142,7 @@ function decodeHeader(bytes: Buffer): SnapshotHeader {
     throw new SnapshotDamagedError('the header of the snapshot does not match its checksum');
   }
   const header = JSON.parse(rest.toString('utf8')) as SnapshotHeader;
-  if (header.format !== SNAPSHOT_FORMAT) {
+  if (header.format > SNAPSHOT_FORMAT || header.format < SNAPSHOT_FORMAT_MIN) {
     throw new SnapshotFormatError(`the snapshot has format ${header.format}; this version reads ${SNAPSHOT_FORMAT}`);
   }
   return header;
@@ -146,6 +150,9 @@ function decodeHeader(bytes: Buffer): SnapshotHeader {
 
 function* bodyFrames(contents: StoreContents): Generator<DownFrame> {
   yield { t: 'settings', settings: contents.settings };
+  for (let start = 0; start < contents.models.length; start += ENTITIES_PER_FRAME_MAX) {
+    yield { t: 'models', models: contents.models.slice(start, start + ENTITIES_PER_FRAME_MAX) };
+  }
   for (let start = 0; start < contents.principals.length; start += ENTITIES_PER_FRAME_MAX) {
     const keys = contents.principals.slice(start, start + ENTITIES_PER_FRAME_MAX).map((principal, index) => ({
       principal,

@@ -75,7 +75,26 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   acted('SSL_VERIFY', 'true', 'False: certificates of providers are not checked; a path: as `SSL_CERT_FILE`.'),
   acted('LITELLM_LICENSE', '', 'Ignored: nothing here needs a licence.'),
   acted('DATABASE_HOST', '', 'Not supported: with it and without `DATABASE_URL` Claviger does not start.'),
-  ...later('DATABASE_URL_READ_REPLICA DATABASE_HOST_READ_REPLICA IAM_TOKEN_DB_AUTH', 'Database.'),
+  acted('DATABASE_URL_READ_REPLICA', '', 'A replica of the database, for reads that may be a little old.'),
+  acted('STORE_MODEL_IN_DB', 'true', 'False: models of the database are neither served nor managed.'),
+  acted(
+    'CONTROL_PLANE_URL',
+    '',
+    'Addresses of admins, separated by commas: this worker joins them and has no credential of the database.',
+  ),
+  acted('CLAVIGER_JOIN_TOKEN', '', 'Single-use token with which a worker joins; needed at its first start only.'),
+  acted(
+    'CLAVIGER_SNAPSHOT_MIRROR',
+    '',
+    'Directory or URL with snapshots that any worker has written, for a start without database and admin.',
+  ),
+  acted(
+    'CLAVIGER_FENCE',
+    '',
+    'Age of knowledge at which keys are no longer admitted, for all of them; otherwise 24 hours, and 60 seconds for keys with `fence: strict`.',
+  ),
+  acted('PROXY_BASE_URL', '', 'Where clients reach this instance; shown in the fleet view.'),
+  ...later('DATABASE_HOST_READ_REPLICA IAM_TOKEN_DB_AUTH', 'Database.'),
   ...later(
     'DATABASE_PORT DATABASE_NAME DATABASE_USER DATABASE_USERNAME DATABASE_PASSWORD DATABASE_SCHEMA',
     'Set `DATABASE_URL` instead.',
@@ -84,7 +103,7 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
     'LITELLM_CONFIG_BUCKET_NAME LITELLM_CONFIG_BUCKET_OBJECT_KEY LITELLM_CONFIG_BUCKET_TYPE',
     'Configuration in a bucket.',
   ),
-  ...later('LITELLM_UI_API_DOC_BASE_URL PROXY_BASE_URL PROXY_LOGOUT_URL LITELLM_HOSTED_UI LITELLM_UI_PATH', 'Console.'),
+  ...later('LITELLM_UI_API_DOC_BASE_URL PROXY_LOGOUT_URL LITELLM_HOSTED_UI LITELLM_UI_PATH', 'Console.'),
   ...later('LITELLM_ASSETS_PATH UI_USERNAME UI_PASSWORD LITELLM_UI_SESSION_DURATION', 'Console.'),
   ...later(
     'LITELLM_HIDE_DEFAULT_CREDENTIALS_HINT AUTO_REDIRECT_UI_LOGIN_TO_SSO LITELLM_DISABLE_LOGIN_RATE_LIMIT',
@@ -97,7 +116,7 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
     'ENFORCE_PRISMA_MIGRATION_CHECK DISABLE_PRISMA_HEALTH_CHECK_ON_STARTUP',
     'A failed migration always stops the start.',
   ),
-  ...later('STORE_MODEL_IN_DB PROXY_CONFIG_RELOAD_INTERVAL_SECONDS', 'Models in the database.'),
+  ...later('PROXY_CONFIG_RELOAD_INTERVAL_SECONDS', 'Changes arrive at once.'),
   ...later(
     'SEPARATE_HEALTH_APP SEPARATE_HEALTH_PORT PROMETHEUS_METRICS_PORT PROMETHEUS_MULTIPROC_DIR',
     'Separate ports.',
