@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -119,6 +119,36 @@ describe('doctor', () => {
     expect(out).toMatch(/^fail {2}database .*\n +Check host, port/m);
     expect(out).toMatch(/\n\d+ ok, \d+ to look at, \d+ failed\n$/);
     expect(out).not.toContain('hunter22');
+  });
+
+  it('writes a bundle for whoever helps, with everything but secrets', async () => {
+    writeFileSync(
+      join(cwd, 'c.yaml'),
+      'model_list: [{model_name: a, litellm_params: {model: openai/a, api_key: the-provider-key, api_base: "http://127.0.0.1:1"}}]\n',
+    );
+    mkdirSync(join(cwd, 'data', 'gateway-0'), { recursive: true });
+    writeFileSync(join(cwd, 'data', 'gateway-0', 'usage.log'), 'x');
+    writeFileSync(join(cwd, 'data', 'postgres-18.log'), 'first line\nFATAL: role sk-abcdefgh1234 is not there\n');
+    const { err } = await run(['doctor', '--config', 'c.yaml', '--bundle', 'bundle.json'], {
+      DATABASE_URL: 'postgresql://u:hunter22@127.0.0.1:1/d',
+      LITELLM_MASTER_KEY: 'sk-master-secret',
+      LITELLM_SALT_KEY: 'salt-secret',
+      CLAVIGER_DATA_DIR: join(cwd, 'data'),
+      SOMETHING_ELSE: 'not-ours',
+    });
+    expect(err).toContain(join(cwd, 'bundle.json'));
+    expect(statSync(join(cwd, 'bundle.json')).mode & 0o777).toBe(0o600);
+    const text = readFileSync(join(cwd, 'bundle.json'), 'utf8');
+    for (const secret of ['hunter22', 'master-secret', 'salt-secret', 'the-provider-key', 'not-ours', 'abcdefgh1234']) {
+      expect(text).not.toContain(secret);
+    }
+    const bundle = JSON.parse(text);
+    expect(bundle.checks).toContainEqual(expect.objectContaining({ name: 'database', status: 'fail' }));
+    expect(bundle.settings).toMatchObject({ role: 'standalone', region: 'default' });
+    expect(bundle.config.models[0].modelName).toBe('a');
+    expect(bundle.environment).toMatchObject({ LITELLM_MASTER_KEY: '[set]' });
+    expect(bundle.dataDirectory.files).toContainEqual(expect.stringMatching(/^0644 1 \S+ gateway-0\/usage\.log$/));
+    expect(bundle.postgresLog[0]).toBe('first line');
   });
 
   it('stops at settings that can not be started with', async () => {

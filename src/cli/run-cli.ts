@@ -3,7 +3,7 @@ import { nearestName } from '../util/nearest-name.ts';
 import { OperatorError } from '../util/operator-error.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { redactError } from '../util/redact.ts';
-import { runDoctor } from './commands/doctor.ts';
+import { type DoctorOptions, runDoctor } from './commands/doctor.ts';
 import { runMigrate } from './commands/migrate.ts';
 import { runServe } from './commands/serve.ts';
 import type { CliContext } from './context.ts';
@@ -57,7 +57,8 @@ function buildProgram(context: CliContext, done: (exitCode: number) => void): Co
     .description('check configuration, data directory, database, clock and providers, and say what to do')
     .option('-c, --config <path>', 'config.yaml to read [CONFIG_FILE_PATH]')
     .option('--json', 'print the result as JSON')
-    .action(async (options: { config?: string; json?: boolean }) => done(await runDoctor(options, context)));
+    .option('--bundle <path>', 'also write a file to send to somebody who helps, without secrets')
+    .action(async (options: DoctorOptions) => done(await runDoctor(options, context)));
 
   program
     .command('migrate')

@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { resolve as absolutePath } from 'node:path';
 import { compileConfiguration } from '../../domain/compile-configuration.ts';
 import type { Configuration } from '../../domain/configuration.ts';
 import { configSourceFor } from '../../settings/config-source-for.ts';
 import { type ResolvedSettings, resolveSettings } from '../../settings/resolve-settings.ts';
 import { OperatorError } from '../../util/operator-error.ts';
 import type { CliContext } from '../context.ts';
+import { bundleText } from '../doctor/bundle.ts';
 import { type Check, checksText, fail, ok, warn } from '../doctor/check.ts';
 import { checkDataDirectory } from '../doctor/check-data-directory.ts';
 import { checkDatabase } from '../doctor/check-database.ts';
@@ -13,23 +16,35 @@ import { checkProviders } from '../doctor/check-providers.ts';
 export interface DoctorOptions {
   readonly config?: string;
   readonly json?: boolean;
+  /** File to write everything to that a person who helps needs to see, without secrets. */
+  readonly bundle?: string;
 }
 
 /** Looks at everything an instance would need here, changes nothing, and says what to do. 1 when something would fail. */
 export async function runDoctor(options: DoctorOptions, context: CliContext): Promise<number> {
-  const checks = await examine(options, context);
+  const resolved = resolve(options, context);
+  const checks = 'failure' in resolved ? [resolved.failure] : await examine(resolved);
+  if (options.bundle !== undefined) {
+    const path = absolutePath(context.cwd, options.bundle);
+    const known = 'failure' in resolved ? null : resolved;
+    const source = known === null ? null : configSourceFor(known.settings, known.env).source;
+    writeFileSync(path, bundleText({ checks, resolved: known, source, nowMs: Date.now() }), { mode: 0o600 });
+    context.err(`Written to ${path}. Secrets are replaced; look through it before you send it to anybody.\n`);
+  }
   context.out(options.json === true ? `${JSON.stringify(checks, null, 2)}\n` : checksText(checks));
   return checks.some(({ status }) => status === 'fail') ? 1 : 0;
 }
 
-async function examine(options: DoctorOptions, { cwd, env }: CliContext): Promise<Check[]> {
-  let resolved: ResolvedSettings;
+function resolve(options: DoctorOptions, { cwd, env }: CliContext): ResolvedSettings | { readonly failure: Check } {
   try {
-    resolved = resolveSettings({ flags: { config: options.config }, env, cwd, dryRun: true });
+    return resolveSettings({ flags: { config: options.config }, env, cwd, dryRun: true });
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error;
-    return [fail('configuration', error.message, 'Nothing else was checked.')];
+    return { failure: fail('configuration', error.message, 'Nothing else was checked.') };
   }
+}
+
+async function examine(resolved: ResolvedSettings): Promise<Check[]> {
   const { settings } = resolved;
   const { checks, configuration } = checkConfiguration(resolved);
   return [
