@@ -8,7 +8,7 @@ import { appendHead, type CarriedIntent, type SegmentFile, segmentName, USAGE_LO
 /** A segment that has reached this size is followed by a new one. */
 export const SEGMENT_BYTES_MAX = 16 * 1024 * 1024;
 /** Acknowledged segments that are kept, for a database that is put back to an earlier state. */
-export const SEGMENTS_RETAINED = 1;
+export const SEGMENTS_RETAINED = 4;
 /** While there is something to sync, it is synced this often; all of it in one go. */
 export const SYNC_INTERVAL_MS = 50;
 

@@ -95,6 +95,11 @@ export class UsageShipper implements UsageLogListener {
     return oldest === undefined ? 0 : Math.max(0, this.#options.clock.nowMs() - oldest.oldestEndedAtMs);
   }
 
+  /** Number of the last frame that the database has confirmed. */
+  get acknowledgedSeq(): number {
+    return this.#cursor;
+  }
+
   get isDone(): boolean {
     return this.#cursor >= this.#targetSeq;
   }
