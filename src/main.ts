@@ -78,7 +78,7 @@ function makeDataDirectory(dataDir: string): void {
 }
 
 function bannerFor({ env, settings }: ResolvedSettings, port: number): string {
-  const showKey = process.stdout.isTTY === true || isOwnKey(settings);
+  const showKey = settings.masterKey !== '' && (process.stdout.isTTY === true || isOwnKey(settings));
   return bannerText({
     settings,
     port,

@@ -3,10 +3,14 @@ import { nearestName } from '../util/nearest-name.ts';
 import { OperatorError } from '../util/operator-error.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { redactError } from '../util/redact.ts';
+import type { DemoOptions } from './commands/demo.ts';
 import { type DoctorOptions, runDoctor } from './commands/doctor.ts';
+import { addFleetCommands } from './commands/fleet.ts';
 import { runMigrate } from './commands/migrate.ts';
+import { runModelsApply } from './commands/models.ts';
 import { runServe } from './commands/serve.ts';
 import type { CliContext } from './context.ts';
+import { type ConnectionOptions, DEFAULT_URL } from './management-client.ts';
 import { SERVE_OPTIONS, serveFlags } from './serve-options.ts';
 
 /** Exit codes: 0 done, 1 failed, 2 the command line was wrong. */
@@ -66,6 +70,32 @@ function buildProgram(context: CliContext, done: (exitCode: number) => void): Co
     .option('-c, --config <path>', 'config.yaml to read [CONFIG_FILE_PATH]')
     .option('--check', 'change nothing; fail when the schema is not up to date')
     .action(async (options: { config?: string; check?: boolean }) => done(await runMigrate(options, context)));
+
+  program
+    .command('demo')
+    .description('run an admin, two regions and their database on this machine, with a tour to follow')
+    .option('--run', 'make the tour, say what was seen, and end')
+    .option('--dir <path>', 'directory for everything, kept at the end (default: a temporary one)')
+    .action(async (options: DemoOptions) => {
+      const { runDemo } = await import('./commands/demo.ts');
+      done(await runDemo(options, context));
+    });
+
+  program
+    .command('models')
+    .description('models of the whole fleet, which live in the database')
+    .command('apply')
+    .description('bring the models of the database to the model_list of a file, through the management API')
+    .argument('<file>', 'config.yaml to read')
+    .option('--url <address>', `instance to call (default: ${DEFAULT_URL}) [CLAVIGER_URL]`)
+    .option('--key <key>', 'key to call with [LITELLM_MASTER_KEY]')
+    .option('--dry_run', 'change nothing; validate, and say what would happen')
+    .option('--prune', 'delete models of the database that the file does not have')
+    .action(async (file: string, options: ConnectionOptions & { dry_run?: boolean; prune?: boolean }) =>
+      done(await runModelsApply(file, { ...options, dryRun: options.dry_run === true }, context)),
+    );
+
+  addFleetCommands(program, context, done);
 
   program
     .command('version')

@@ -5,15 +5,19 @@ export interface RouteDefinition<
   Query extends z.ZodObject = z.ZodObject,
   Body extends z.ZodObject | null = z.ZodObject | null,
 > {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH';
   /** Below the server root path. */
   readonly path: string;
   readonly operationId: string;
   readonly tag: string;
   readonly summary: string;
   readonly description: string;
-  /** Who may call it; what an `any key` route shows is limited by its handler. */
-  readonly access: 'proxy admin' | 'any key';
+  /**
+   * Who may call it; what an `any key` route shows is limited by its handler. `model writer` is an admin too, and others are told so with
+   * 403, as in LiteLLM.
+   */
+  readonly access: 'proxy admin' | 'model writer' | 'any key';
+  /** Parameters of the query, and those that the path names. */
   readonly query: Query;
   /** Null: the route takes no body, and ignores one. */
   readonly body: Body;

@@ -10,7 +10,8 @@ export function openApiDocument(
 ): JsonSchema {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
-    paths[route.path] = { ...paths[route.path], [route.method.toLowerCase()]: operation(route) };
+    const path = route.path.replaceAll(/:path\}/g, '}');
+    paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route) };
   }
   return {
     openapi: '3.1.0',
@@ -36,7 +37,7 @@ function operation(route: RouteDefinition): JsonSchema {
     summary: route.summary,
     description: route.description,
     security: [{ APIKeyHeader: [] }],
-    parameters: parameters(route.query),
+    parameters: [...parameters(route), ...(route.method === 'GET' ? [] : WAIT_PARAMETERS)],
     ...(route.body === null
       ? {}
       : {
@@ -52,14 +53,36 @@ function operation(route: RouteDefinition): JsonSchema {
   };
 }
 
-function parameters(query: z.ZodObject): JsonSchema[] {
-  return Object.entries(query.shape).map(([name, type]) => ({
-    name,
+function parameters({ path, query }: RouteDefinition): JsonSchema[] {
+  return Object.entries(query.shape).map(([name, type]) => {
+    const inPath = path.includes(`{${name}}`) || path.includes(`{${name}:path}`);
+    return {
+      name,
+      in: inPath ? 'path' : 'query',
+      required: inPath,
+      schema: schemaOf(type as z.ZodType, 'input'),
+    };
+  });
+}
+
+/** Every write takes them. */
+const WAIT_PARAMETERS: readonly JsonSchema[] = [
+  {
+    name: 'wait',
     in: 'query',
     required: false,
-    schema: schemaOf(type as z.ZodType, 'input'),
-  }));
-}
+    description:
+      'Answer when the gateway processes of the whole fleet or of this region have the change in force, with a `receipt`.',
+    schema: { type: 'string', enum: ['all', 'region', 'none'], default: 'none' },
+  },
+  {
+    name: 'timeout',
+    in: 'query',
+    required: false,
+    description: 'How long `wait` waits: `2s`, `500ms`; at most 10 s.',
+    schema: { type: 'string', default: '2s' },
+  },
+];
 
 function schemaOf(type: z.ZodType, io: 'input' | 'output'): JsonSchema {
   const { $schema: _, ...schema } = z.toJSONSchema(type, { io, unrepresentable: 'any' });

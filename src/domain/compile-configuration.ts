@@ -4,7 +4,9 @@ import type { ConfigSource, ModelEntry } from './config-source.ts';
 import type { Configuration, ModelGroup, PriceSource, ResolvedGroup } from './configuration.ts';
 import type { Deployment } from './deployment.ts';
 import { booleanOf, canonicalJson, numberOf, objectOf, textOf, textsOf } from './json-fields.ts';
+import { freeId, modelIdOf, organizationsOf } from './model-id.ts';
 import { FAKE_PROVIDER } from './provider-catalogue.ts';
+import { regionsProblem, servesRegion } from './stored-model.ts';
 import type { JsonObject, JsonValue } from './virtual-key.ts';
 import { fillWildcards, hasWildcard, literalLength, matchWildcard } from './wildcard.ts';
 
@@ -13,6 +15,8 @@ export interface CompileContext {
   /** An environment variable; undefined when it is not set. */
   readonly envValue: (name: string) => string | undefined;
   readonly sha256Hex: (text: string) => string;
+  /** Entries whose `model_info.regions` do not hold it are left out; absent: all are compiled. */
+  readonly region?: string;
 }
 
 export interface CompiledConfiguration {
@@ -94,45 +98,38 @@ function compileMembers(source: ConfigSource, context: CompileContext, warnings:
   const ids = new Set<string>();
   const members: Member[] = [];
   for (const [index, entry] of source.models.entries()) {
-    const place = `model_list[${index}] (${entry.modelName})`;
+    const place = placeOf(entry, index);
     const compileWith = deploymentContext(source, context, (sentence) => warnings.push(`${place} ${sentence}`));
+    const unusable = (problem: string): void => {
+      const sentence = `${place} can not be used: ${problem}`;
+      if (!ignoreInvalid) throw new InvalidDeploymentError(sentence);
+      warnings.push(`${sentence} It is left out.`);
+    };
+    const problem = regionsProblem(entry.modelInfo.regions);
+    if (problem !== null) {
+      unusable(problem);
+      continue;
+    }
+    if (context.region !== undefined && !servesRegion(entry, context.region)) continue;
     const litellmModel = textOf(entry.litellmParams.model) ?? '';
     for (const organization of organizationsOf(entry.litellmParams.organization)) {
-      const id = freeId(idOf(entry, organization, context), ids);
+      const id = freeId(modelIdOf(entry, organization, context.sha256Hex), ids);
       const compiled = compileDeployment(entry, { id, organization, litellmModel }, compileWith);
       if (compiled.ok) {
         ids.add(id);
         members.push({ entry, deployment: compiled.deployment, organization });
         continue;
       }
-      const sentence = `${place} can not be used: ${compiled.problem}`;
-      if (!ignoreInvalid) throw new InvalidDeploymentError(sentence);
-      warnings.push(`${sentence} It is left out.`);
+      unusable(compiled.problem);
     }
   }
   return withWeights(members);
 }
 
-/** A list of organizations is several deployments. */
-function organizationsOf(value: JsonValue | undefined): readonly (string | null)[] {
-  const list = textsOf(value);
-  return list.length > 0 ? list : [textOf(value)];
-}
-
-function idOf(entry: ModelEntry, organization: string | null, context: CompileContext): string {
-  const given = entry.modelInfo.id;
-  if (typeof given === 'string' && given !== '') return given;
-  if (typeof given === 'number') return String(given);
-  const params: JsonObject = organization === null ? entry.litellmParams : { ...entry.litellmParams, organization };
-  return context.sha256Hex(canonicalJson({ model_name: entry.modelName, litellm_params: params }));
-}
-
-/** Equal entries are legal (they double the share of a deployment), but an id names one deployment. */
-function freeId(id: string, taken: ReadonlySet<string>): string {
-  if (!taken.has(id)) return id;
-  let number = 2;
-  while (taken.has(`${id}-${number}`)) number++;
-  return `${id}-${number}`;
+function placeOf({ modelInfo, modelName, origin }: ModelEntry, index: number): string {
+  return origin === 'database'
+    ? `Model ${String(modelInfo.id)} (${modelName}) of the database`
+    : `model_list[${index}] (${modelName})`;
 }
 
 /**

@@ -4,7 +4,11 @@ import type { JsonObject } from './virtual-key.ts';
 export interface ModelEntry {
   readonly modelName: string;
   readonly litellmParams: JsonObject;
+  /** `litellmParams` before references were replaced; absent: there were none. Ids are derived from it. */
+  readonly writtenParams?: JsonObject;
   readonly modelInfo: JsonObject;
+  /** Absent: the file of the instance. */
+  readonly origin?: 'database';
 }
 
 /** `config.yaml` (or nothing), validated and with references replaced, before it is compiled. Plain data. */

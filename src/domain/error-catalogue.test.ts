@@ -25,7 +25,7 @@ describe('the catalogue', () => {
     for (const code of [
       'key_not_known_here',
       'no_usable_snapshot',
-      'knowledge_too_old',
+      'stale_knowledge',
       'database_away',
       'relay_busy',
     ] as const) {

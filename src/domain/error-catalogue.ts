@@ -77,6 +77,12 @@ export const ERROR_CATALOGUE = {
     'key',
     'Authentication Error, Invalid proxy server token passed. Received API Key = {keyName}, Key Hash (Token) = {token}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`.',
   ),
+  unknown_key_on_joined_worker: client(
+    401,
+    'token_not_found_in_db',
+    'key',
+    'Authentication Error, Invalid proxy server token passed. Received API Key = {keyName}. Unable to find token in cache or `LiteLLM_VerificationTokenTable`. If it is the master key: this worker joined an admin and does not know it; the master key works on admins only.',
+  ),
   deleted_key: client(
     401,
     'token_not_found_in_db',
@@ -102,11 +108,17 @@ export const ERROR_CATALOGUE = {
     'This instance has not received its keys and models yet and has no usable copy on disk. Retry shortly.',
     { retryAfterSeconds: 2 },
   ),
-  knowledge_too_old: gateway(
+  stale_knowledge: gateway(
     503,
     'no_db_connection',
-    'This instance was last in contact with its control plane {ageSeconds} seconds ago, which is longer than it may answer from memory. Retry shortly.',
-    { retryAfterSeconds: 5 },
+    'This instance is cut off from its database: what it knows about keys was last confirmed {confirmed}. This key is served for {fenceSeconds} seconds after that and not longer, because it could have been blocked meanwhile. Retry at another instance, or when this one is connected again.',
+    { log: 'warn', retryAfterSeconds: 5 },
+  ),
+  unsupported_rule: gateway(
+    503,
+    'internal_server_error',
+    'This key has a rule ({field}) that this instance is too old to apply, so it refuses the key. Upgrade the instance, or send the call to a newer one.',
+    { log: 'warn', retryable: false },
   ),
 
   // Authorization.
@@ -115,6 +127,12 @@ export const ERROR_CATALOGUE = {
     'key_model_access_denied',
     'model',
     '{object} not allowed to access model. This {object} can only access models={models}. Tried to access {model}',
+  ),
+  region_not_allowed_for_key: client(
+    403,
+    'auth_error',
+    'None',
+    'This key is not served in region {region}. Regions that serve it: {regions}',
   ),
   route_not_allowed_for_key: client(
     403,
@@ -133,6 +151,12 @@ export const ERROR_CATALOGUE = {
     'auth_error',
     'None',
     'Only proxy admin can be used to generate, delete, update info for new keys/users/teams. Route={route}. Your role={role}. Your user_id={userId}',
+  ),
+  only_model_writer: client(
+    403,
+    'auth_error',
+    'None',
+    'User does not have permission to make this model call. You can only make model calls if you are a PROXY_ADMIN.',
   ),
   master_key_only: client(401, 'auth_error', 'None', 'Only the master key can be used for this route. Route={route}'),
   not_your_object: client(403, 'auth_error', 'None', 'You are not allowed to {action}. It belongs to somebody else.'),
@@ -290,6 +314,12 @@ export const ERROR_CATALOGUE = {
     'Too many management requests are in progress on this instance ({limit}). Retry later.',
     { log: 'warn', retryAfterSeconds: 1 },
   ),
+  instance_leaving: gateway(
+    503,
+    'overloaded_error',
+    'This instance is being stopped and takes no new calls. Send the call again: a balancer that asks /health/readiness reaches another instance.',
+    { log: 'info', retryAfterSeconds: 1 },
+  ),
   worker_at_capacity: gateway(
     503,
     'overloaded_error',
@@ -306,6 +336,13 @@ export const ERROR_CATALOGUE = {
     log: 'info',
     retryAfterSeconds: 1,
   }),
+
+  models_not_in_database: gateway(
+    500,
+    'auth_error',
+    "Models are not kept in the database of this instance. Set `STORE_MODEL_IN_DB='True'` in your env to enable this feature.",
+    { log: 'info', retryable: false },
+  ),
 
   // Routing.
   no_healthy_deployment: client(

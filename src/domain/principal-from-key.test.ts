@@ -20,6 +20,8 @@ const key = {
   max_parallel_requests: 2,
   metadata: { tags: ['a', 7, 'b'], secret: 'not for the gateway' },
   blocked: false,
+  allowed_regions: ['eu-west-1'],
+  fence: 'strict',
 } as unknown as VirtualKey;
 
 it('keeps what a gateway decides with, and nothing else of the key', () => {
@@ -41,6 +43,9 @@ it('keeps what a gateway decides with, and nothing else of the key', () => {
     tpmLimit: null,
     maxParallelRequests: 2,
     tags: ['a', 'b'],
+    allowedRegions: ['eu-west-1'],
+    fence: 'strict',
+    crit: ['allowedRegions', 'fence'],
   });
 });
 
@@ -51,4 +56,10 @@ it('never expires without an expiry, and has no tags without a list of them', ()
 
 it('has expired when its expiry can not be read', () => {
   expect(principalFromKey({ ...key, expires: 'soon' }).expiresAtMs).toBe(0);
+});
+
+it('may be used everywhere, with the normal fence, when its entry in the change log is of a version without both', () => {
+  const { allowed_regions: _, fence: __, ...older } = key;
+  const principal = principalFromKey(older as VirtualKey);
+  expect([principal.allowedRegions, principal.fence]).toEqual([[], 'normal']);
 });

@@ -1,8 +1,9 @@
+import { criticalFieldsOf } from './critical-fields.ts';
 import type { JsonObject, JsonValue, Principal, VirtualKey } from './virtual-key.ts';
 
 /** The part of a key that gateway processes decide with; it travels in the feed. */
 export function principalFromKey(key: VirtualKey): Principal {
-  return {
+  const principal: Principal = {
     token: key.token,
     keyName: key.key_name,
     keyAlias: key.key_alias,
@@ -20,7 +21,12 @@ export function principalFromKey(key: VirtualKey): Principal {
     tpmLimit: key.tpm_limit,
     maxParallelRequests: key.max_parallel_requests,
     tags: texts(key.metadata.tags),
+    // Entries of the change log that version 0.1.0 wrote have neither.
+    allowedRegions: key.allowed_regions ?? [],
+    fence: key.fence ?? 'normal',
   };
+  const crit = criticalFieldsOf(principal);
+  return crit.length === 0 ? principal : { ...principal, crit };
 }
 
 /** A date that can not be read must not make a key live for ever: it counts as long past. */

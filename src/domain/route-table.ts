@@ -50,6 +50,8 @@ export function routeTable(): readonly RouteRow[] {
     ...infoRoutes(),
     ...healthAndPublicRoutes(),
     ...keyRoutes(),
+    ...fleetRoutes(),
+    ...joinRoutes(),
     ...userAndTeamRoutes(),
     ...modelRoutes(),
     ...spendRoutes(),
@@ -237,6 +239,22 @@ function keyRoutes(): RouteRow[] {
   ];
 }
 
+/** Seeing the fleet and its changes; LiteLLM has no such routes. */
+function fleetRoutes(): RouteRow[] {
+  return rows(
+    'management',
+    [],
+    true,
+    'GET /fleet/workers /fleet/regions /fleet/changes /fleet/changes/{rev} /fleet/events',
+    'POST /fleet/changes/{rev}/rollback /fleet/workers/{id}/drain /fleet/workers/{id}/resync /fleet/workers/{id}/remove',
+  );
+}
+
+/** Who may be part of the fleet; LiteLLM has no such routes. */
+function joinRoutes(): RouteRow[] {
+  return rows('management', [], true, 'POST /fleet/join-token /fleet/workers/{id}/revoke');
+}
+
 function userAndTeamRoutes(): RouteRow[] {
   const management: readonly RouteList[] = ['management_routes'];
   const readable: readonly RouteList[] = ['management_routes', 'info_routes'];
@@ -326,11 +344,12 @@ function userAndTeamRoutes(): RouteRow[] {
 function modelRoutes(): RouteRow[] {
   const writes: readonly RouteList[] = ['management_routes', 'self_managed_routes'];
   return [
-    ...rows('management', writes, false, 'POST /model/new /model/update /model/delete'),
-    ...rows('management', ['management_routes', 'info_routes', 'llm_api_routes'], false, 'GET /model/info'),
-    ...rows('management', ['info_routes', 'llm_api_routes'], false, 'GET /v1/model/info'),
-    ...rows('management', ['info_routes'], false, 'GET /v2/model/info /model_group/info'),
-    ...rows('management', ['self_managed_routes'], false, 'PATCH /model/{model_id}/update'),
+    ...rows('management', writes, true, 'POST /model/new /model/update /model/delete'),
+    ...rows('management', ['management_routes', 'info_routes', 'llm_api_routes'], true, 'GET /model/info'),
+    ...rows('management', ['info_routes', 'llm_api_routes'], true, 'GET /v1/model/info'),
+    ...rows('management', ['info_routes'], true, 'GET /v2/model/info'),
+    ...rows('management', ['info_routes'], false, 'GET /model_group/info'),
+    ...rows('management', ['self_managed_routes'], true, 'PATCH /model/{model_id}/update'),
     ...rows(
       'management',
       [],

@@ -9,7 +9,10 @@ export type KeyDigest = string & { readonly __brand: 'key-digest' };
 export type JsonValue = null | boolean | number | string | JsonValue[] | { [name: string]: JsonValue };
 export type JsonObject = { [name: string]: JsonValue };
 
-/** Every field of the contract's section 3 that a key has. Timestamps are ISO 8601 UTC; money is dollars as given. */
+/** How old the knowledge may be that a key is admitted by; see `fence.ts`. */
+export type FenceClass = 'normal' | 'strict';
+
+/** Every field of the contract's section 3 that a key has, and two of ours (`allowed_regions`, `fence`). Timestamps are ISO 8601 UTC; money is dollars as given. */
 export interface VirtualKey {
   readonly token: KeyDigest;
   /** `sk-...` and the last four characters. */
@@ -46,6 +49,9 @@ export interface VirtualKey {
   readonly blocked: boolean;
   readonly auto_rotate: boolean;
   readonly rotation_interval: string | null;
+  /** Regions whose instances serve the key; empty: all. */
+  readonly allowed_regions: readonly string[];
+  readonly fence: FenceClass;
   readonly created_at: string;
   readonly created_by: string | null;
   readonly updated_at: string;
@@ -74,4 +80,9 @@ export interface Principal {
   readonly tpmLimit: number | null;
   readonly maxParallelRequests: number | null;
   readonly tags: readonly string[];
+  /** Empty = every region. */
+  readonly allowedRegions: readonly string[];
+  readonly fence: FenceClass;
+  /** Fields of this principal that must be understood, or it is refused; absent when there are none (`critical-fields.ts`). */
+  readonly crit?: readonly string[];
 }

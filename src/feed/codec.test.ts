@@ -8,6 +8,8 @@ import {
   FeedFormatError,
   isBefore,
   parseAck,
+  parseDenialReply,
+  parseDenialReport,
   parseDownFrame,
   parseHello,
   parseUsageBatch,
@@ -35,6 +37,8 @@ const principal: Principal = {
   tpmLimit: null,
   maxParallelRequests: null,
   tags: [],
+  allowedRegions: [],
+  fence: 'normal',
 };
 
 const FRAMES: readonly DownFrame[] = [
@@ -48,6 +52,13 @@ const FRAMES: readonly DownFrame[] = [
   { t: 'ping', rev: 8, dbAgeMs: 12.5 },
   { t: 'superseded' },
   { t: 'goaway', retryAfterMs: 100 },
+  { t: 'welcome', protocol: 2, position, mode: 'delta', head: 'f'.repeat(64) },
+  {
+    t: 'models',
+    models: [{ id: 'm', modelName: 'gpt', litellmParams: { model: 'x' }, modelInfo: { regions: ['eu'] } }],
+  },
+  { t: 'deny', epoch: 1, rev: 9, tokens: ['b'.repeat(64)] },
+  { t: 'command', command: 'resync' },
 ];
 
 function decode(chunks: readonly Buffer[], lineBytesMax?: number): DownFrame[] {
@@ -129,6 +140,30 @@ describe('parsers', () => {
 
   it.each(bad)('refuse %s', (_what, line) => {
     expect(() => parseDownFrame(line)).toThrow(FeedFormatError);
+  });
+
+  it('complete a key of a version that knew neither regions nor fences, in the order that makes its text the same', () => {
+    const { allowedRegions: _, fence: __, ...older } = principal;
+    const keys = parseDownFrame(JSON.stringify({ t: 'keys', keys: [{ principal: older, spendNano: '0' }] }));
+    const change = { rev: 8, kind: 'key', id: token, value: older };
+    const delta = parseDownFrame(JSON.stringify({ t: 'delta', epoch: 1, from: 7, to: 8, changes: [change] }));
+    expect(JSON.stringify(keys)).toBe(JSON.stringify({ t: 'keys', keys: [{ principal, spendNano: '0' }] }));
+    expect(JSON.stringify(delta)).toBe(
+      JSON.stringify({ t: 'delta', epoch: 1, from: 7, to: 8, changes: [{ ...change, value: principal }] }),
+    );
+  });
+
+  it('take a report of denials and its answer, and nothing that is not one', () => {
+    const report = { gatewayId: 'g/0', session: 's', epoch: 2, blocked: ['b'.repeat(64)], deleted: [] };
+    expect(parseDenialReport(JSON.stringify(report))).toEqual(report);
+    const reply = { epoch: 2, rev: 9, blocked: 1, known: 1, lifted: 0 };
+    expect(parseDenialReply(JSON.stringify(reply))).toEqual(reply);
+    for (const wrong of [{ blocked: ['short'] }, { deleted: undefined }, { epoch: '2' }, { session: '' }]) {
+      expect(() => parseDenialReport(JSON.stringify({ ...report, ...wrong }))).toThrow(FeedFormatError);
+    }
+    for (const name of Object.keys(reply)) {
+      expect(() => parseDenialReply(JSON.stringify({ ...reply, [name]: -1 }))).toThrow(FeedFormatError);
+    }
   });
 
   it('do not repeat what they could not read', () => {

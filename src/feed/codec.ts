@@ -4,8 +4,20 @@
  * skipped, so that a newer control process may add one.
  */
 import type { Position } from '../domain/change.ts';
-import type { JsonObject } from '../domain/virtual-key.ts';
-import type { Ack, DownFrame, Hello, PingReply, PingRequest, UsageBatch, UsageReply } from './protocol.ts';
+import type { JsonObject, Principal } from '../domain/virtual-key.ts';
+import type {
+  Ack,
+  ConfigurationReport,
+  DenialReply,
+  DenialReport,
+  DownFrame,
+  Hello,
+  PingReply,
+  PingRequest,
+  UsageBatch,
+  UsageReply,
+} from './protocol.ts';
+import { LineVerifier } from './signed-line.ts';
 
 /** Longest line; a longer one ends the stream. Room for 500 keys (`ENTITIES_PER_FRAME_MAX`) of 32 KiB each. */
 export const FEED_LINE_BYTES_MAX = 16 * 1024 * 1024;
@@ -22,20 +34,27 @@ export function encodeDownFrame(frame: DownFrame): string {
 /** Cuts a stream of bytes into frames, wherever the chunks are cut (also inside a character). */
 export class DownFrameDecoder {
   readonly #lineBytesMax: number;
+  readonly #verifier: LineVerifier | null;
   #parts: Buffer[] = [];
   #partBytes = 0;
 
-  constructor(lineBytesMax: number = FEED_LINE_BYTES_MAX) {
+  /** With a verifier, lines that have to be signed are frames only when they are. */
+  constructor(lineBytesMax: number = FEED_LINE_BYTES_MAX, verifier: LineVerifier | null = null) {
     this.#lineBytesMax = lineBytesMax;
+    this.#verifier = verifier;
   }
 
-  /** Calls `onFrame` for each frame that `chunk` completes, in order. Throws `FeedFormatError`; the stream is over then. */
+  /**
+   * Calls `onFrame` for each frame that `chunk` completes, in order. Throws `FeedFormatError` or `LineSignatureError`; the stream is over
+   * then.
+   */
   push(chunk: Buffer, onFrame: (frame: DownFrame) => void): void {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
       const line = this.#take(chunk.subarray(start, end));
       start = end + 1;
-      const frame = line === '' ? null : parseDownFrame(line);
+      const frame = line === '' ? null : parseDownFrame(LineVerifier.jsonOf(line));
+      if (line !== '') this.#verifier?.verify(frame?.t ?? 'unknown', line);
       if (frame !== null) onFrame(frame);
     }
     if (start < chunk.length) this.#keep(chunk.subarray(start));
@@ -70,7 +89,18 @@ export function parseDownFrame(line: string): DownFrame | null {
   if (typeof kind !== 'string') throw new FeedFormatError('a feed frame has no kind');
   if (!Object.hasOwn(FRAME_FIELDS, kind)) return null;
   checkFields(value, FRAME_FIELDS[kind as DownFrame['t']], `a ${kind} frame`);
-  return value as unknown as DownFrame;
+  const frame = value as unknown as DownFrame;
+  if (frame.t === 'keys') for (const { principal } of frame.keys) completePrincipal(principal);
+  else if (frame.t === 'delta') {
+    for (const { kind, value } of frame.changes) if (kind === 'key' && value !== null) completePrincipal(value);
+  }
+  return frame;
+}
+
+/** Fields that version 0.1.0 did not write, last and in order, so that a principal is the same text wherever it came from. */
+function completePrincipal(principal: { -readonly [Name in keyof Principal]?: Principal[Name] }): void {
+  principal.allowedRegions ??= [];
+  principal.fence ??= 'normal';
 }
 
 export function parseHello(body: string): Hello {
@@ -95,6 +125,18 @@ export function parsePingReply(body: string): PingReply {
   const value = parseObject(body, 'a ping reply');
   checkFields(value, PING_REPLY_FIELDS, 'a ping reply');
   return value as unknown as PingReply;
+}
+
+export function parseDenialReport(body: string): DenialReport {
+  const value = parseObject(body, 'a report of denials');
+  checkFields(value, DENIAL_REPORT_FIELDS, 'a report of denials');
+  return value as unknown as DenialReport;
+}
+
+export function parseDenialReply(body: string): DenialReply {
+  const value = parseObject(body, 'the answer to denials');
+  checkFields(value, DENIAL_REPLY_FIELDS, 'the answer to denials');
+  return value as unknown as DenialReply;
 }
 
 /** Checks the envelope only: what is wrong inside a record concerns that record, not the batch. */
@@ -123,7 +165,8 @@ const isDuration: Check = (value) => typeof value === 'number' && value >= 0;
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNano: Check = (value) => typeof value === 'string' && /^-?\d{1,30}$/.test(value);
-const isDigest: Check = (value) => typeof value === 'string' && value.length === 64;
+const isDigest: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+const isFence: Check = (value) => value === 'normal' || value === 'strict';
 /** The fields without which a request would be decided wrongly; what is missing must never read as "allowed". */
 const isPrincipal: Check = (value) =>
   isObject(value) &&
@@ -133,7 +176,9 @@ const isPrincipal: Check = (value) =>
   Array.isArray(value.models) &&
   Array.isArray(value.allowedRoutes) &&
   Array.isArray(value.tags) &&
-  isObject(value.aliases);
+  isObject(value.aliases) &&
+  optional(Array.isArray)(value.allowedRegions) &&
+  optional(isFence)(value.fence);
 const isKeyWithSpend: Check = (value) => isObject(value) && isPrincipal(value.principal) && isNano(value.spendNano);
 const isPosition: Check = (value) =>
   isObject(value) && isText(value.installation) && isCount(value.epoch) && isCount(value.rev);
@@ -155,12 +200,17 @@ function orNull(check: Check): Check {
 }
 
 const isHead: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
-const isConfigurationReport: Check = (value) =>
-  isObject(value) &&
-  isCount(value.rev) &&
-  typeof value.hash === 'string' &&
-  (value.rejected === null ||
-    (isObject(value.rejected) && isCount(value.rejected.rev) && typeof value.rejected.reason === 'string'));
+
+export function isConfigurationReport(value: unknown): value is ConfigurationReport {
+  return (
+    isObject(value) &&
+    isCount(value.rev) &&
+    typeof value.hash === 'string' &&
+    optional(listOf(isText))(value.overrides) &&
+    (value.rejected === null ||
+      (isObject(value.rejected) && isCount(value.rejected.rev) && typeof value.rejected.reason === 'string'))
+  );
+}
 
 function listOf(check: Check): Check {
   return (value) => Array.isArray(value) && value.every(check);
@@ -241,6 +291,23 @@ const PING_REPLY_FIELDS: Fields = {
   witnessRev: isCount,
   witnessAgeMs: isDuration,
   serverTimeMs: isDuration,
+  intervalMs: optional(isDuration),
+};
+
+const DENIAL_REPORT_FIELDS: Fields = {
+  gatewayId: isText,
+  session: isText,
+  epoch: isCount,
+  blocked: listOf(isDigest),
+  deleted: listOf(isDigest),
+};
+
+const DENIAL_REPLY_FIELDS: Fields = {
+  epoch: isCount,
+  rev: isCount,
+  blocked: isCount,
+  known: isCount,
+  lifted: isCount,
 };
 
 const USAGE_BATCH_FIELDS: Fields = {

@@ -5,6 +5,7 @@
  *   POST /feed/v1/stream   body `Hello`; answer: NDJSON of `DownFrame`, open until either side ends it
  *   POST /feed/v1/ping     body `PingRequest`; 200 `PingReply`        (protocol 2)
  *   POST /feed/v1/ack      body `Ack`; 204
+ *   POST /feed/v1/denials  body `DenialReport`; 200 `DenialReply`     (protocol 2)
  *   POST /feed/v1/usage    body `UsageBatch`; 200 `UsageReply`
  *
  * Protocol 1 is what version 0.1.0 spoke: no models, no pings upwards, no window, no denials ahead of their delta. A control process speaks
@@ -26,6 +27,10 @@ export const FEED_PING_INTERVAL_MS = 1_000;
 export const FEED_SILENCE_MAX_MS = 5_000;
 /** Between two `PingRequest`s of a gateway process. */
 export const FEED_ECHO_INTERVAL_MS = 1_000;
+/** Tokens in one `DenialReport`; a gateway process that has more sends several. */
+export const DENIALS_PER_REPORT_MAX = 5_000;
+/** Overridden models that a `ConfigurationReport` names: it travels with each ping. */
+export const CONFIGURATION_OVERRIDES_MAX = 20;
 /** Unsent bytes per subscriber; beyond it the stream is closed and the subscriber starts again from its revision. */
 export const FEED_BACKLOG_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -112,6 +117,32 @@ export interface ConfigurationReport {
   readonly rejected: { readonly rev: Revision; readonly reason: string } | null;
   /** SHA-256 (hex) of the compiled source, file of the instance included. */
   readonly hash: string;
+  /** Ids of models of the database that the file of the instance replaces with other content; the first `CONFIGURATION_OVERRIDES_MAX`. */
+  readonly overrides?: readonly string[];
+}
+
+/**
+ * Keys that a gateway process knew as blocked or deleted in the epoch before, and that the snapshot of the new epoch allows: a restored
+ * database has forgotten the revocation. The control plane blocks those that exist.
+ */
+export interface DenialReport {
+  readonly gatewayId: string;
+  readonly session: string;
+  /** The new epoch. */
+  readonly epoch: number;
+  readonly blocked: readonly string[];
+  readonly deleted: readonly string[];
+}
+
+export interface DenialReply {
+  readonly epoch: number;
+  /** From this revision on all of them are denied by the feed itself. */
+  readonly rev: Revision;
+  /** Keys that were blocked because of the report, and of those named the ones that exist. */
+  readonly blocked: number;
+  readonly known: number;
+  /** Keys that somebody has unblocked in this epoch: the report does not undo that, and its sender takes a new snapshot. */
+  readonly lifted: number;
 }
 
 /** Heartbeat, freshness witness and clock estimate in one. Sent every `FEED_ECHO_INTERVAL_MS`, and at once when somebody waits. */
@@ -138,6 +169,8 @@ export interface PingReply {
   readonly witnessAgeMs: number;
   /** Wall clock of the control process, to estimate offsets with; decides nothing. */
   readonly serverTimeMs: number;
+  /** Many gateway processes are connected here: the next ping may come this late. Absent: as usual. */
+  readonly intervalMs?: number;
 }
 
 /** What a gateway process says about itself; for people, decides nothing. */

@@ -1,11 +1,13 @@
 import type { Deployment } from '../domain/deployment.ts';
-import { ClavigerError, type ErrorCode, listText, toClavigerError } from '../domain/error-catalogue.ts';
+import { ClavigerError, type ErrorCode, toClavigerError } from '../domain/error-catalogue.ts';
 import { planAttempts } from '../domain/plan-attempts.ts';
-import { decide, type LlmEndpoint, type Route, routeAllowedForKey } from '../domain/route-class.ts';
+import type { LlmEndpoint, Route } from '../domain/route-class.ts';
 import { NO_USAGE, type TokenUsage } from '../domain/usage.ts';
 import type { JsonValue } from '../domain/virtual-key.ts';
 import type { Identity } from './auth/authenticate.ts';
+import { authorise } from './auth/authorise.ts';
 import type { GatewayContext } from './gateway-context.ts';
+import { clientAddress } from './http/client-address.ts';
 import type { ClientRequest } from './http/client-request.ts';
 import type { ClientResponse } from './http/client-response.ts';
 import { guardBody } from './http/guard-body.ts';
@@ -14,6 +16,9 @@ import type { BodyReader } from './http/read-body.ts';
 import { endsConnection, writeError } from './http/write-error.ts';
 import { Attempt } from './routing/attempt.ts';
 import { type ResolvedModel, resolveModel } from './routing/resolve-model.ts';
+
+/** A caller who was identified longer ago, before its body came, is identified again. */
+const IDENTITY_AGE_MAX_MS = 100;
 
 /**
  * One LLM request from socket to usage row; one object per request. The order is that of the pipeline:
@@ -45,6 +50,7 @@ export class Exchange implements BodyReader {
   #nextAttempt = 0;
   #current: Attempt | null = null;
   #finished = false;
+  #identifiedMonotonicMs: number;
 
   constructor(
     context: GatewayContext,
@@ -65,6 +71,7 @@ export class Exchange implements BodyReader {
     this.#routeRow = routeRow;
     this.startedAtMs = context.clock.nowMs();
     this.startedMonotonicMs = context.clock.monotonicMs();
+    this.#identifiedMonotonicMs = this.startedMonotonicMs;
   }
 
   start(): void {
@@ -72,22 +79,49 @@ export class Exchange implements BodyReader {
     context.metrics.inFlight.inc();
     this.response.on('close', this.#onClose);
     try {
-      this.identity = context.authenticate(this.request.headers);
-      if (decide(this.#routeRow, context.flags) !== 'allowed') throw new ClavigerError('llm_routes_disabled');
-      const { allowedRoutes } = this.identity.entry.principal;
-      if (!routeAllowedForKey(allowedRoutes, this.route)) {
-        throw new ClavigerError('route_not_allowed_for_key', { routes: listText(allowedRoutes), route: this.route });
-      }
-      const limit = context.knowledge.configuration.general.requestBytesMax;
-      this.request.readBody(limit === null ? context.bodyBytesMax : Math.min(limit, context.bodyBytesMax), this);
+      if (!context.takesCalls()) throw new ClavigerError('instance_leaving');
+      const identity = context.authenticate.identify(this.request.headers);
+      if (identity === null) void this.#awaitKey();
+      else this.#readBody(identity);
     } catch (thrown) {
       this.fail(toClavigerError(thrown));
     }
   }
 
+  /** The key may have been made a moment ago. */
+  async #awaitKey(): Promise<void> {
+    const { context, request } = this;
+    try {
+      const identity = await context.authenticate.identifyNew(request.headers, clientAddress(request, context) ?? '');
+      if (this.clientGone) return;
+      this.#identifiedMonotonicMs = context.clock.monotonicMs();
+      this.#readBody(identity);
+    } catch (thrown) {
+      this.fail(toClavigerError(thrown));
+    }
+  }
+
+  #readBody(identity: Identity): void {
+    const { context } = this;
+    this.identity = identity;
+    authorise(identity, this.#routeRow, this.route, context);
+    const limit = context.knowledge.configuration.general.requestBytesMax;
+    this.request.readBody(limit === null ? context.bodyBytesMax : Math.min(limit, context.bodyBytesMax), this);
+  }
+
+  /** A body may take minutes to arrive; what was known when it began says nothing about its end. */
+  #identifyAgain(): void {
+    const { context } = this;
+    const identity = context.authenticate.identify(this.request.headers);
+    if (identity === null) throw new ClavigerError('key_not_known_here');
+    this.identity = identity;
+    authorise(identity, this.#routeRow, this.route, context);
+  }
+
   onBody(bytes: Buffer): void {
     if (this.clientGone) return;
     try {
+      if (this.context.clock.monotonicMs() - this.#identifiedMonotonicMs > IDENTITY_AGE_MAX_MS) this.#identifyAgain();
       const body = parseLlmBody(bytes);
       if ('problem' in body) {
         throw body.problem === 'malformed'

@@ -24,9 +24,12 @@ export interface GatewayContext {
   readonly accessLog: AccessLog;
   readonly metrics: RequestMetrics;
   readonly flags: InstanceFlags;
+  readonly region: string;
   readonly serverRootPath: string;
   /** True while the process is draining: readiness is off and connections are closed after their answer. */
   isDraining(): boolean;
+  /** False when balancers have had time to notice the drain: a call that comes nevertheless is refused. */
+  takesCalls(): boolean;
   /** Whether `x-forwarded-for` of this peer address may be believed. */
   trustsProxy(address: string): boolean;
   readonly bodyBytesMax: number;

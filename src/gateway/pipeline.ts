@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { ClavigerError, errorBody, listText, toClavigerError } from '../domain/error-catalogue.ts';
+import { ClavigerError, errorBody, toClavigerError } from '../domain/error-catalogue.ts';
 import { normaliseTarget } from '../domain/normalise-path.ts';
 import {
   classify,
@@ -11,9 +11,9 @@ import {
   methodStatus,
   plainLlmEndpoint,
   type Route,
-  routeAllowedForKey,
 } from '../domain/route-class.ts';
 import type { Identity } from './auth/authenticate.ts';
+import { authorise } from './auth/authorise.ts';
 import { ALIVE, deploymentHealth, readiness } from './endpoints/health.ts';
 import { getModel, listModels } from './endpoints/models.ts';
 import type { Relay } from './endpoints/relay-to-control.ts';
@@ -77,7 +77,11 @@ export class Pipeline implements FrontHandler {
           return { request, response, fail: (error) => exchange.fail(error) };
         }
       }
-      this.#handleOther(request, response, path, query, callId);
+      this.#awaitingKey(
+        request,
+        () => this.#handleOther(request, response, path, query, callId),
+        (error) => this.#fail(request, response, error, callId),
+      );
     } catch (thrown) {
       this.#fail(request, response, toClavigerError(thrown), callId);
     }
@@ -116,7 +120,7 @@ export class Pipeline implements FrontHandler {
       if (!socket.destroyed) socket.end(this.rawError(error, callId));
     };
     socket.on('error', () => socket.destroy());
-    try {
+    const upgrade = (): void => {
       const target = normaliseTarget(request.url ?? '/', this.#context.serverRootPath);
       if (!target.ok) {
         throw target.refusal === 'outside_root'
@@ -135,6 +139,9 @@ export class Pipeline implements FrontHandler {
         this.#relayTarget(request, target.path, target.query, id),
         refuse,
       );
+    };
+    try {
+      this.#awaitingKey(request, upgrade, refuse);
     } catch (thrown) {
       refuse(toClavigerError(thrown));
     }
@@ -173,7 +180,8 @@ export class Pipeline implements FrontHandler {
         this.#health(request, response, path, query, route, callId);
         break;
       case 'metrics':
-        void this.#metrics(request, response, route, callId);
+        if (this.#configuration.general.requireAuthForMetrics) this.#identify(request, route, '/metrics');
+        void this.#metrics(request, response, callId);
         break;
       case 'info': {
         if (method !== 'GET' && method !== 'HEAD') throw new ClavigerError('method_not_allowed');
@@ -208,15 +216,23 @@ export class Pipeline implements FrontHandler {
   }
 
   #identify(request: IncomingMessage, route: Route, path: string): Identity {
-    const identity = this.#context.authenticate(request.headers);
-    const decision = decide(route, this.#context.flags);
-    if (decision === 'disabled_management') throw new ClavigerError('management_routes_disabled');
-    if (decision === 'disabled_llm') throw new ClavigerError('llm_routes_disabled');
-    const { allowedRoutes } = identity.entry.principal;
-    if (!routeAllowedForKey(allowedRoutes, path)) {
-      throw new ClavigerError('route_not_allowed_for_key', { routes: listText(allowedRoutes), route: path });
-    }
+    const identity = this.#context.authenticate.identify(request.headers);
+    if (identity === null) throw KEY_AWAITED;
+    authorise(identity, route, path, this.#context);
     return identity;
+  }
+
+  /** Runs `attempt`; once more when it was thrown out because its key may have been made a moment ago, after waiting for that. */
+  #awaitingKey(request: IncomingMessage, attempt: () => void, refuse: (error: ClavigerError) => void): void {
+    try {
+      attempt();
+    } catch (thrown) {
+      if (thrown !== KEY_AWAITED) throw thrown;
+      this.#context.authenticate
+        .identifyNew(request.headers, clientAddress(request, this.#context) ?? '')
+        .then(attempt)
+        .catch((refusal: unknown) => refuse(toClavigerError(refusal)));
+    }
   }
 
   #health(
@@ -255,14 +271,8 @@ export class Pipeline implements FrontHandler {
     }
   }
 
-  async #metrics(
-    request: IncomingMessage,
-    response: ServerResponse,
-    route: Route,
-    callId: string | null,
-  ): Promise<void> {
+  async #metrics(request: IncomingMessage, response: ServerResponse, callId: string | null): Promise<void> {
     try {
-      if (this.#configuration.general.requireAuthForMetrics) this.#identify(request, route, '/metrics');
       if (request.method !== 'GET' && request.method !== 'HEAD') throw new ClavigerError('method_not_allowed');
       const text = Buffer.from(await this.#options.metricsText());
       if (response.destroyed) return;
@@ -282,6 +292,8 @@ export class Pipeline implements FrontHandler {
   #relay(request: IncomingMessage, response: ServerResponse, path: string, query: string, callId: string | null): void {
     const { relay } = this.#options;
     if (relay === null) throw new ClavigerError('no_control_process');
+    // It would be cut a moment later; another process or instance can keep it.
+    if (isFeed(path) && this.#context.isDraining()) throw new ClavigerError('draining');
     const id = callId ?? this.#context.newId();
     if (waitsForContinue(request)) response.writeContinue();
     relay.relay(request, response, this.#relayTarget(request, path, query, id), (error) =>
@@ -298,6 +310,7 @@ export class Pipeline implements FrontHandler {
       clientAddress: clientAddress(request, this.#context),
       trusted: peer !== null && this.#context.trustsProxy(peer),
       isTls: (request.socket as TLSSocket).encrypted === true,
+      isFeed: isFeed(path),
     };
   }
 
@@ -332,6 +345,14 @@ export class Pipeline implements FrontHandler {
   get #configuration() {
     return this.#context.knowledge.configuration;
   }
+}
+
+/** Thrown by a look-up that is worth another one; whoever can not wait answers with it. */
+const KEY_AWAITED = new ClavigerError('key_not_known_here');
+
+/** What joined workers ask of an admin. */
+function isFeed(path: string): boolean {
+  return path.startsWith('/feed/v1/');
 }
 
 function modelIdIn(path: string): string | null {

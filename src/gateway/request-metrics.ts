@@ -3,6 +3,7 @@ import type { Nano } from '../domain/money.ts';
 import type { TokenUsage } from '../domain/usage.ts';
 import type { Principal } from '../domain/virtual-key.ts';
 import type { Counter, Gauge, Histogram, MetricHandle, MetricRegistry } from '../observe/metrics.ts';
+import type { UnknownKeyOutcome } from './auth/authenticate.ts';
 import type { KeyEntry } from './live/knowledge.ts';
 
 const KEY_LABELS = ['hashed_api_key', 'api_key_alias', 'team', 'team_alias', 'user'];
@@ -46,7 +47,11 @@ interface CallSeries {
 
 /** Metrics of the LLM request path. Names and labels are LiteLLM's where it has them. */
 export class RequestMetrics {
+  /** Answered requests since the start; plain numbers beside the labelled ones, for rates. */
+  readonly counts: RequestCounts = { requests: 0, errors: 0, tooMany: 0 };
   readonly inFlight: Gauge;
+  /** Requests with a key that might have been new, by how that ended. */
+  readonly unknownKeyWaits: Readonly<Record<UnknownKeyOutcome, Counter>>;
   readonly #spend: MetricHandle<Counter>;
   readonly #totalTokens: MetricHandle<Counter>;
   readonly #inputTokens: MetricHandle<Counter>;
@@ -64,6 +69,17 @@ export class RequestMetrics {
 
   constructor(registry: MetricRegistry) {
     this.inFlight = registry.gauge('litellm_in_flight_requests', 'LLM requests being served').labels();
+    const unknownKeyWaits = registry.counter(
+      'claviger_unknown_key_waits_total',
+      'Requests whose key was not known and might have been made a moment before',
+      ['outcome'],
+    );
+    this.unknownKeyWaits = {
+      found: unknownKeyWaits.labels('found'),
+      refused: unknownKeyWaits.labels('refused'),
+      not_in_time: unknownKeyWaits.labels('not_in_time'),
+      not_waited: unknownKeyWaits.labels('not_waited'),
+    };
     this.#spend = registry.counter('litellm_spend_metric', 'Spend in US dollars', SPEND_LABELS);
     this.#totalTokens = registry.counter('litellm_total_tokens_metric', 'Input and output tokens', SPEND_LABELS);
     this.#inputTokens = registry.counter('litellm_input_tokens_metric', 'Input tokens', SPEND_LABELS);
@@ -121,6 +137,7 @@ export class RequestMetrics {
 
   /** A call that a deployment answered, complete. Durations in milliseconds. */
   succeeded(entry: KeyEntry, modelGroup: string, deployment: Deployment, route: string, call: SucceededCall): void {
+    this.counts.requests++;
     const series = this.#series(entry, modelGroup, deployment);
     const { usage } = call;
     series.spend.inc(call.costNano / 1e9);
@@ -150,6 +167,9 @@ export class RequestMetrics {
 
   /** A request that ended with an error for the client. `entry` null: nobody was authenticated. */
   requestFailed(entry: KeyEntry | null, modelGroup: string, route: string, status: number, errorCode: string): void {
+    this.counts.requests++;
+    if (status === 429) this.counts.tooMany++;
+    else if (status >= 500) this.counts.errors++;
     const key = keyLabels(entry);
     this.#requests.labels(null, ...key, modelGroup, String(status), route, null, null).inc();
     this.#failures.labels(null, ...key, modelGroup, route, null, null, String(status), errorCode).inc();
@@ -217,6 +237,13 @@ export class RequestMetrics {
     }
     return series;
   }
+}
+
+/** `errors` are answers of 500 and above, `tooMany` those of 429. */
+export interface RequestCounts {
+  requests: number;
+  errors: number;
+  tooMany: number;
 }
 
 export interface SucceededCall {

@@ -8,6 +8,7 @@ import type { Clock } from '../util/clock.ts';
 import { FrontServer } from './front/front-server.ts';
 import { ignoreUpgrade, wantsWebSocket } from './http/ignore-upgrade.ts';
 import type { Pipeline } from './pipeline.ts';
+import { type LeaveTakingOptions, takeLeave } from './take-leave.ts';
 
 export interface ServerLimits {
   /** Request line and headers; more is 431. */
@@ -38,8 +39,8 @@ const TLS_WATCH_INTERVAL_MS = 2_000;
 export interface GatewayServer {
   /** What listens: the front, or with TLS Node's server itself. */
   readonly server: NetServer;
-  /** Stops listening and closes idle connections; resolves when the last answer is out. */
-  drain(): Promise<void>;
+  /** Closes idle connections, stops listening at the time that `leave` says, and resolves when the last answer is out. */
+  drain(leave: LeaveTakingOptions): Promise<void>;
   /** Cuts what is still open. */
   destroy(): void;
 }
@@ -105,7 +106,7 @@ export function createGatewayServer(
 
   return {
     server: front?.server ?? server,
-    drain() {
+    drain(leave) {
       return new Promise((resolve) => {
         // A connection in use is told with its next answer (`connection: close`). To cut it in the moment between two requests
         // would be to lose the next one, so only one that stays idle is cut: an answer that began before the drain has
@@ -115,12 +116,14 @@ export function createGatewayServer(
         }, DRAIN_SWEEP_MS);
         // Of its own connections Node does not say how long they have been idle.
         const nodeSweep = setInterval(() => server.closeIdleConnections(), DRAIN_IDLE_MS);
-        // Connections that the front handed over belong to its server too, so this waits for all of them.
-        (front?.server ?? server).close(() => {
-          clearInterval(sweep);
-          clearInterval(nodeSweep);
-          resolve();
-        });
+        void takeLeave(leave).then(() =>
+          // Connections that the front handed over belong to its server too, so this waits for all of them.
+          (front?.server ?? server).close(() => {
+            clearInterval(sweep);
+            clearInterval(nodeSweep);
+            resolve();
+          }),
+        );
       });
     },
     destroy() {

@@ -44,6 +44,13 @@ describe('the banner', () => {
     expect(pasted(banner({}, 'sk-1', null))[0]).toBe('http://localhost:4000/key/generate');
   });
 
+  it('of a worker that joined names its control plane, and a key that is made there', () => {
+    const text = banner({ controlPlaneUrls: ['https://admin.example'] }, null, null);
+    expect(text).toContain('control plane:  https://admin.example');
+    expect(text).not.toMatch(/MASTER_KEY|key\/generate/);
+    expect(pasted(text, { KEY: 'sk-3' })).toContain('Authorization: Bearer sk-3');
+  });
+
   it('has an address that one can call', () => {
     const addressFor = (host: string) => /on (\S+)/.exec(banner({ host }))?.[1];
     expect(addressFor('0.0.0.0')).toBe('http://localhost:4000');

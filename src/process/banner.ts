@@ -15,14 +15,17 @@ export interface BannerInput {
 export function bannerText({ masterKey, model, port, settings }: BannerInput): string {
   const scheme = settings.tls === null ? 'http' : 'https';
   const address = `${scheme}://${dialable(settings.host)}:${port}${settings.serverRootPath}`;
-  const key = masterKey === null ? '$LITELLM_MASTER_KEY' : masterKey;
+  const isJoined = settings.controlPlaneUrls.length > 0;
+  const key = masterKey === null ? (isJoined ? '$KEY' : '$LITELLM_MASTER_KEY') : masterKey;
   const [path, body] =
-    model === null
+    model === null && !isJoined
       ? ['/key/generate', {}]
-      : ['/v1/chat/completions', { model, messages: [{ role: 'user', content: 'Hello!' }] }];
+      : ['/v1/chat/completions', { model: model ?? 'your-model', messages: [{ role: 'user', content: 'Hello!' }] }];
   return [
     `Claviger is serving on ${address}`,
-    `  master key:     ${masterKey ?? 'as set in LITELLM_MASTER_KEY'}`,
+    isJoined
+      ? `  control plane:  ${settings.controlPlaneUrls.join(', ')} (keys are made there)`
+      : `  master key:     ${masterKey ?? 'as set in LITELLM_MASTER_KEY'}`,
     `  data directory: ${settings.dataDir}`,
     '  try:',
     `    curl ${settings.tls === null ? '' : '-k '}${shellWord(`${address}${path}`)} \\`,

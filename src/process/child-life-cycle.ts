@@ -5,8 +5,10 @@ import type { Boot, ToChild, ToSupervisor } from './messages.ts';
 
 /** What runs inside a child of the supervisor. */
 export interface ChildService {
-  /** Stops listening and finishes what is open, bounded by `settings.drainTimeoutMs`; the process exits when it resolves. */
-  drain(): Promise<void>;
+  /**
+   * Gives notice, stops listening and finishes what is open, bounded by `settings.drainTimeoutMs`; the process exits when it resolves.
+   */
+  drain(noticeMs: number): Promise<void>;
   /** Reads `config.yaml` again; logs and keeps the old configuration when it is wrong. */
   reload(): void | Promise<void>;
   collectMetrics(): readonly MetricFamily[];
@@ -43,11 +45,11 @@ export function runChild(start: (context: ChildContext) => Promise<ChildService>
   let booting = false;
   let draining = false;
 
-  const drain = (): void => {
+  const drain = (noticeMs: number): void => {
     if (draining) return;
     draining = true;
     if (service === null) process.exit(0);
-    service.drain().then(
+    service.drain(noticeMs).then(
       () => process.exit(0),
       () => process.exit(1),
     );
@@ -75,7 +77,7 @@ export function runChild(start: (context: ChildContext) => Promise<ChildService>
       case 'boot':
         return boot(message);
       case 'drain':
-        return drain();
+        return drain(message.noticeMs);
       case 'reload':
         return void service?.reload();
       case 'collect-metrics':
@@ -84,7 +86,8 @@ export function runChild(start: (context: ChildContext) => Promise<ChildService>
         return questions.get(message.id)?.(message.text);
     }
   });
-  process.once('disconnect', drain);
+  // The supervisor is gone, and its listening socket with it.
+  process.once('disconnect', () => drain(0));
   send({ type: 'hello' });
 }
 

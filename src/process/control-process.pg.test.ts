@@ -115,7 +115,7 @@ describe('the control process', () => {
     expect(value('claviger_revision')).toBe(1);
     expect(value('claviger_management_requests_total')).toBe(1);
 
-    tell({ type: 'drain' });
+    tell({ type: 'drain', noticeMs: 0 });
     const [code] = await once(child!, 'exit');
     expect(code).toBe(0);
     await probe.until(() => probe.ended);
@@ -148,7 +148,7 @@ describe('the control process', () => {
 
   it('says so when the salt key is not the one that the database was made with', async () => {
     await start();
-    tell({ type: 'drain' });
+    tell({ type: 'drain', noticeMs: 0 });
     await once(child!, 'exit');
     const db = createDatabase({ url: database.url, connectionsMax: 1, log: silentLog });
     const foreign = (await import('../util/sealed-value.ts')).seal('x', 'another salt', 'installation/fleet_key');

@@ -9,10 +9,14 @@ import { LITELLM_CONTRACT_VERSION } from '../gateway/versions.ts';
 import { createLog } from '../observe/log.ts';
 import { configSourceFor } from '../settings/config-source-for.ts';
 import { secretsOfSettings, secretsOfSource } from '../settings/secrets.ts';
+import type { Settings } from '../settings/settings.ts';
+import { databaseAddress } from '../storage/connection.ts';
 import { systemClock } from '../util/clock.ts';
+import { ElapsedClock } from '../util/elapsed-clock.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { listenOnSocket } from '../util/unix-socket.ts';
 import { CannotRun, type ChildContext, type ChildService, runChild } from './child-life-cycle.ts';
+import { hasSnapshots } from './has-snapshots.ts';
 import type { ToSupervisor } from './messages.ts';
 
 /** `ready` waits so long for the database. After that the process is ready without it: it answers 503 and goes on trying. */
@@ -23,23 +27,32 @@ async function start({ boot }: ChildContext): Promise<ChildService> {
   const log = createLog(settings.log).child({ process: 'control' });
   for (const secret of secretsOfSettings(settings)) log.hide(secret);
 
+  checkDatabaseUrls(boot.databaseUrl, settings);
   let config = loadConfig();
   let ready = false;
   const plane = createControlPlane({
     settings,
     databaseUrl: boot.databaseUrl,
+    embeddedDatabase: boot.embeddedDatabase,
+    instanceId: boot.instanceId,
     config: () => config,
-    clock: systemClock,
+    envValue: (name) => process.env[name],
+    clock: new ElapsedClock(systemClock),
     randomBytes,
     versions: { claviger: packageVersion(), litellm: LITELLM_CONTRACT_VERSION },
     log,
+    canServeWithout: () => hasSnapshots(settings.dataDir),
     onFatal: (error) => {
       // Before `ready` the rejection of `opened` says it.
       if (ready) end({ type: 'fatal', message: error.message, retry: true });
     },
   });
 
-  const management = createServer(getRequestListener(plane.app.fetch as never) as RequestListener);
+  const answerManagement = getRequestListener(plane.app.fetch as never) as RequestListener;
+  const management = createServer((request, response) => {
+    if (settings.flags.disableAdminEndpoints || !plane.signedFeed.serve(request, response))
+      answerManagement(request, response);
+  });
   await listenOnSocket(management, paths.controlSocket);
   await listenOnSocket(plane.feedServer, paths.feedSocket);
   await Promise.race([plane.opened, delay(DATABASE_WAIT_MS)]).catch((error: Error) => {
@@ -72,6 +85,21 @@ async function start({ boot }: ChildContext): Promise<ChildService> {
     },
     collectMetrics: () => plane.collectMetrics(),
   };
+}
+
+/** A URL that can not be read, or names a file that can not, will be no better at the next attempt. */
+function checkDatabaseUrls(databaseUrl: string, { directUrl, readReplicaUrl }: Settings): void {
+  for (const [name, url] of [
+    ['DATABASE_URL', databaseUrl],
+    ['DIRECT_URL', directUrl],
+    ['DATABASE_URL_READ_REPLICA', readReplicaUrl],
+  ] as const) {
+    try {
+      if (url !== null) databaseAddress(url, name);
+    } catch (error) {
+      throw new CannotRun((error as Error).message, { cause: error });
+    }
+  }
 }
 
 /** Says why, then exits: the supervisor starts another one, which meets the database as it is then. */

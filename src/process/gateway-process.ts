@@ -2,29 +2,38 @@
  * Composition root of a gateway process (a cluster worker): builds the data plane of one slot, serves at once from what is on
  * disk, and keeps itself current through the feed.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { join } from 'node:path';
-import { compileConfiguration } from '../domain/compile-configuration.ts';
-import type { Configuration, PriceSource } from '../domain/configuration.ts';
+import type { ConfigSource } from '../domain/config-source.ts';
+import { fenceTimes, freshnessIntervalMs } from '../domain/fence.ts';
 import { FAKE_PROVIDER } from '../domain/provider-catalogue.ts';
 import { AccessLog, NO_ACCESS_LOG } from '../gateway/access-log.ts';
 import { createAuthenticate } from '../gateway/auth/authenticate.ts';
+import { UnknownKeyWaits } from '../gateway/auth/unknown-key-waits.ts';
 import { createRelay } from '../gateway/endpoints/relay-to-control.ts';
 import { createGateway } from '../gateway/gateway.ts';
+import { ConfigurationGuard } from '../gateway/live/configuration-guard.ts';
 import { FeedClient } from '../gateway/live/feed-client.ts';
-import { SocketFeedTransport } from '../gateway/live/feed-transport.ts';
 import { ForeignInstallationError } from '../gateway/live/foreign-installation.ts';
+import { createGatewayStats, measureDisk, watchEventLoop } from '../gateway/live/gateway-stats.ts';
+import { HeldDenials } from '../gateway/live/held-denials.ts';
+import { LiveConfiguration } from '../gateway/live/live-configuration.ts';
 import { LiveKnowledge } from '../gateway/live/live-knowledge.ts';
 import { LocalSnapshots } from '../gateway/live/local-snapshots.ts';
-import { MapPrincipalStore } from '../gateway/live/principal-store.ts';
+import { MirrorKeeper } from '../gateway/live/mirror-keeper.ts';
+import { PackedPrincipalStore } from '../gateway/live/packed/packed-principal-store.ts';
+import { Pinger } from '../gateway/live/pinger.ts';
+import { SnapshotMirror } from '../gateway/live/snapshot-mirror.ts';
+import { restoreWitness, WitnessKeeper } from '../gateway/live/witness-file.ts';
 import { UsageLog } from '../gateway/metering/usage-log.ts';
 import { UsageShipper } from '../gateway/metering/usage-shipper.ts';
 import { createFakeUpstream } from '../gateway/providers/fake/fake-upstream.ts';
 import { UpstreamClient } from '../gateway/providers/upstream-client.ts';
 import { RequestMetrics } from '../gateway/request-metrics.ts';
 import { createGenaiPriceSource } from '../gateway/routing/genai-prices.ts';
+import { rememberPrices } from '../gateway/routing/remember-prices.ts';
 import { DEFAULT_SERVER_LIMITS } from '../gateway/server.ts';
 import { LITELLM_CONTRACT_VERSION } from '../gateway/versions.ts';
 import { createLog, type Log } from '../observe/log.ts';
@@ -33,15 +42,18 @@ import { configSourceFor } from '../settings/config-source-for.ts';
 import { secretsOfSettings, secretsOfSource } from '../settings/secrets.ts';
 import type { Settings } from '../settings/settings.ts';
 import { addressRanges } from '../util/address-ranges.ts';
+import { readBootClock } from '../util/boot-clock.ts';
 import { systemClock } from '../util/clock.ts';
+import { ElapsedClock } from '../util/elapsed-clock.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { uuidV7Source } from '../util/uuid-v7.ts';
 import { CannotRun, type ChildContext, type ChildService, runChild } from './child-life-cycle.ts';
+import { feedConnection } from './feed-connection.ts';
 import { keepShippingOrphans } from './keep-shipping-orphans.ts';
+import type { ToSupervisor } from './messages.ts';
 
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
 const SHIP_AT_EXIT_MS = 3_000;
-const LOCAL_BACK_OFF_MAX_MS = 250;
 
 // Small buffers come from slabs of this size. Every request needs several, and a slab is a garbage collected object of its own.
 Buffer.poolSize = 64 * 1024;
@@ -58,15 +70,69 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   for (const secret of secretsOfSettings(settings)) log.hide(secret);
   const clock = systemClock;
   const registry = new MetricRegistry();
-  const prices = createGenaiPriceSource();
 
-  const store = new MapPrincipalStore();
-  const snapshots = new LocalSnapshots({ directory: slotDir, store, log });
-  if (snapshots.restore(null) === null) snapshots.borrow(otherSlots(settings.dataDir, slotDir));
-  const knowledge = new LiveKnowledge(store, compiled(settings, prices, log), clock);
+  const store = new PackedPrincipalStore();
+  const snapshots = new LocalSnapshots({ directory: slotDir, store, log, region: settings.region });
+  const mirror = snapshotMirror(settings);
+  const witnessDirs = [slotDir];
+  let isCopyOfAnother = false;
+  if (snapshots.restore(null) === null) {
+    const others = otherSlots(settings.dataDir, slotDir);
+    // Whose copy it is does not matter to a witness; but one that nobody keeps any more is asked only where there is no other.
+    if (snapshots.borrow(others) !== null) witnessDirs.push(...others);
+    else if (mirror !== null) {
+      isCopyOfAnother = true;
+      await startFromMirror(mirror, slotDir, snapshots, log);
+    }
+  }
+  const fences = fenceTimes(settings.fenceMs);
+  const elapsed = new ElapsedClock(clock);
+  const guard = new ConfigurationGuard({ directory: slotDir, log });
+  const live = new LiveConfiguration({
+    store,
+    settings,
+    readFile: () => readFile(settings, log),
+    prices: rememberPrices(createGenaiPriceSource()),
+    envValue: (name) => process.env[name],
+    guard,
+    log,
+    onChange: (configuration) => {
+      knowledge.configuration = configuration;
+    },
+  });
+  const restored = restoreWitness(witnessDirs, store.position, elapsed.monotonicMs(), readBootClock());
+  const knowledge = new LiveKnowledge(store, live.current, elapsed, {
+    fences,
+    // Between machines there are only wall clocks, and how far two of them differ is not known.
+    restored: restored !== null && isCopyOfAnother ? { ...restored, certain: false } : restored,
+  });
+  const witnessKeeper = new WitnessKeeper({
+    directory: slotDir,
+    installation: () => store.position?.installation ?? null,
+    witness: () => knowledge.witness,
+    nowMs: () => knowledge.nowMs(),
+    readBootClock,
+    intervalMs: freshnessIntervalMs(fences),
+    log,
+  });
+  witnessKeeper.begin();
+  const mirrorKeeper =
+    mirror === null || slot !== 0
+      ? null
+      : new MirrorKeeper({
+          mirror,
+          slotDir,
+          position: () => snapshots.persisted,
+          witnessAtMs: () => {
+            const { witness } = knowledge;
+            return witness === null ? null : clock.nowMs() - (knowledge.nowMs() - witness.atMs);
+          },
+          log,
+        });
   const usageLog = new UsageLog({ directory: slotDir, installation: store.position?.installation ?? null, clock, log });
 
-  const transport = new SocketFeedTransport(paths.feedSocket);
+  const isJoined = settings.controlPlaneUrls.length > 0;
+  const { transport, ...connection } = feedConnection(settings, paths.feedSocket, { clock, log });
   const gatewayId = `${instanceId}/${slot}`;
   const leaving = new AbortController();
   let adopted = false;
@@ -89,7 +155,16 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     });
   };
   const feed = new FeedClient({
-    identity: { gatewayId, session, region: settings.region, role: settings.role, version },
+    identity: {
+      gatewayId,
+      session,
+      region: settings.region,
+      role: settings.role,
+      version,
+      publicUrl: settings.publicUrl,
+      startedAtMs: clock.nowMs(),
+    },
+    denials: new HeldDenials({ directory: slotDir, store, identity: { gatewayId, session }, transport, log }),
     transport,
     store,
     snapshots,
@@ -98,10 +173,22 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     random: Math.random,
     log,
     onSuperseded: () => {
+      // Our supervisor starts no second process for a slot: it is another instance that says it is this one.
+      if (isJoined && process.connected) {
+        process.send?.({ type: 'end-instance', message: identityTaken(instanceId) } satisfies ToSupervisor);
+        return;
+      }
       log.warn({ gatewayId }, 'A newer process has taken this slot; this one ends');
       process.exit(0);
     },
     onForeignInstallation: (error) => stopForeign(error, Number.isFinite(knowledge.ageMs()), log),
+    onCommand: (command) => {
+      if (command !== 'drain') return;
+      log.info({}, 'An operator asked this instance to finish and end');
+      process.send?.({ type: 'drain-instance' } satisfies ToSupervisor);
+    },
+    onApplied: () => live.storeChanged(),
+    configReport: () => live.report(),
     onPosition: ({ installation }) => {
       try {
         usageLog.bindInstallation(installation);
@@ -110,10 +197,30 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
         throw error;
       }
       adoptOrphans(installation);
+      // Called before a snapshot is swapped in; behind this turn it is in force.
+      queueMicrotask(() => knowledge.applied());
     },
-    // The control process is next door: a long wait would only keep new keys out after it restarts.
-    backOffMaxMs: LOCAL_BACK_OFF_MAX_MS,
+    ...connection,
   });
+  const pinger = new Pinger({
+    transport,
+    identity: { gatewayId, session },
+    knowledge,
+    // Not before `run`, when all that it reads is there.
+    stats: () => stats(),
+    isLive: () => feed.connected,
+    wallMs: clock.nowMs,
+    random: Math.random,
+    log,
+    intervalMs: freshnessIntervalMs(fences),
+    intervalMaxMs: Math.min(fences.normal, fences.strict) / 4,
+  });
+  const waits = new UnknownKeyWaits({ nowMs: () => knowledge.nowMs(), askNow: pinger.askNow });
+  knowledge.onDated = (readAtMs) => {
+    waits.dated(readAtMs);
+    witnessKeeper.keepFirst();
+  };
+  knowledge.onConfirmed = () => pinger.feedIsAlive();
   const shipper = new UsageShipper({
     usageLog,
     transport,
@@ -126,14 +233,22 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   });
 
   let draining = false;
+  let takesCalls = true;
   const fake = createFakeUpstream();
   const network = new UpstreamClient(settings.outbound, clock);
-  const relay = createRelay(paths.controlSocket);
+  const relay = isJoined ? null : createRelay(paths.controlSocket);
+  const metrics = new RequestMetrics(registry);
   const accessLog = new AccessLog({ json: settings.log.json, write: (text) => process.stdout.write(text) });
   const gateway = createGateway({
     context: {
       knowledge,
-      authenticate: createAuthenticate(knowledge, settings.masterKey, clock),
+      authenticate: createAuthenticate({
+        knowledge,
+        masterKey: isJoined ? null : settings.masterKey,
+        clock,
+        waits,
+        onWaited: (outcome) => metrics.unknownKeyWaits[outcome].inc(),
+      }),
       usage: usageLog,
       upstreamOf: (deployment) => (deployment.provider === FAKE_PROVIDER ? fake : network),
       clock,
@@ -141,10 +256,12 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       random: Math.random,
       log,
       accessLog: log.isEnabled('info') ? accessLog : NO_ACCESS_LOG,
-      metrics: new RequestMetrics(registry),
+      metrics,
       flags: settings.flags,
+      region: settings.region,
       serverRootPath: settings.serverRootPath,
       isDraining: () => draining,
+      takesCalls: () => takesCalls,
       trustsProxy: settings.trustedProxies.length === 0 ? () => false : addressRanges(settings.trustedProxies),
       bodyBytesMax: settings.bodyBytesMax,
       responseHeldBytesMax: settings.responseHeldBytesMax,
@@ -166,29 +283,70 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   });
   registerProcessMetrics(registry, slot, knowledge, usageLog, shipper);
 
+  const eventLoop = watchEventLoop();
+  const stats = createGatewayStats({
+    monotonicMs: clock.monotonicMs,
+    stalenessMs: () => knowledge.stalenessMs('normal'),
+    clockOffsetMs: () => pinger.clockOffsetMs,
+    store,
+    config: () => live.report(),
+    usageLog,
+    shipper,
+    requests: metrics,
+    isDraining: () => draining,
+    eventLoop,
+    disk: () => measureDisk(slotDir),
+  });
+
   feed.run();
+  pinger.run();
+  witnessKeeper.run();
+  mirrorKeeper?.run();
   shipper.run();
   if (store.position !== null) adoptOrphans(store.position.installation);
   await listen(gateway.server, settings);
 
   return {
-    async drain() {
+    async drain(noticeMs) {
       draining = true;
+      // At once: the next process of this slot may start while this one finishes its streams.
+      const settled = guard.close();
       leaving.abort();
-      const cut = setTimeout(() => gateway.destroy(), Math.max(0, settings.drainTimeoutMs - SHIP_AT_EXIT_MS));
-      await gateway.drain();
+      relay?.endFeeds();
+      const impatience = new AbortController();
+      const cut = setTimeout(
+        () => {
+          impatience.abort();
+          gateway.destroy();
+        },
+        Math.max(0, settings.drainTimeoutMs - SHIP_AT_EXIT_MS),
+      );
+      await gateway.drain({
+        noticeMs,
+        openCalls: () => metrics.inFlight.value,
+        onNoticeOver: () => {
+          takesCalls = false;
+        },
+        signal: impatience.signal,
+      });
       clearTimeout(cut);
-      relay.close();
+      relay?.close();
       await shipper.drain(SHIP_AT_EXIT_MS);
+      await pinger.sayGoodbye();
+      pinger.stop();
+      eventLoop.stop();
       feed.stop();
+      await witnessKeeper.close();
+      await mirrorKeeper?.close();
       await usageLog.close();
       await snapshots.close();
+      await settled;
       accessLog.flush();
       await network.close();
     },
     reload() {
       try {
-        knowledge.configuration = compiled(settings, prices, log);
+        live.reload();
         log.info({ configFilePath: settings.configFilePath }, 'Configuration reloaded');
       } catch (error) {
         log.error({ error }, 'The configuration file can not be used; the previous configuration stays in force');
@@ -198,17 +356,45 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   };
 }
 
-/** The file of this instance (or its built-in models), compiled; warnings go to the log. */
-function compiled(settings: Settings, prices: PriceSource, log: Log): Configuration {
+/** The file of this instance, or its built-in models; warnings go to the log. */
+function readFile(settings: Settings, log: Log): ConfigSource {
   const { source, warnings } = configSourceFor(settings, process.env);
   for (const secret of secretsOfSource(source)) log.hide(secret);
-  const result = compileConfiguration(source, {
-    prices,
-    envValue: (name) => process.env[name],
-    sha256Hex: (text) => createHash('sha256').update(text).digest('hex'),
-  });
-  for (const warning of [...warnings, ...result.warnings]) log.warn({}, warning);
-  return result.configuration;
+  for (const warning of warnings) log.warn({}, warning);
+  return source;
+}
+
+function identityTaken(instanceId: string): string {
+  return `Another worker has connected as instance ${instanceId}, with the key of this one: most likely its data directory is a copy of this one's. One of the two has to become itself: stop it, remove instance.json and identity/ from its data directory, and let it join with a new token. This one ends, because it would not hear of changes any more.`;
+}
+
+function snapshotMirror(settings: Settings): SnapshotMirror | null {
+  const { sealingKey, snapshotMirror: location } = settings;
+  if (location === null) return null;
+  // What joined workers hold is sealed with another key, so it is of use among themselves only.
+  const region = settings.controlPlaneUrls.length > 0 ? `joined-${settings.region}` : settings.region;
+  const key = Buffer.from(hkdfSync('sha256', sealingKey, 'claviger', 'snapshot mirror', 32));
+  return new SnapshotMirror({ location, region, key, clock: systemClock });
+}
+
+/** Nothing of our own on the disk: what a worker of the fleet has put away. A mirror that can not be used is as good as none. */
+async function startFromMirror(
+  mirror: SnapshotMirror,
+  slotDir: string,
+  snapshots: LocalSnapshots,
+  log: Log,
+): Promise<void> {
+  try {
+    const head = await mirror.restoreInto(slotDir);
+    if (head === null) log.info({}, 'There is no snapshot mirror of this region yet');
+    else
+      log.info(
+        { writtenAtMs: head.writtenAtMs, position: snapshots.restore(null) },
+        'Started from the snapshot mirror',
+      );
+  } catch (error) {
+    log.warn({ error }, 'The snapshot mirror can not be used; the process waits for its control plane');
+  }
 }
 
 function otherSlots(dataDir: string, slotDir: string): string[] {
@@ -245,6 +431,7 @@ function registerProcessMetrics(
   const age = registry
     .gauge('claviger_knowledge_age_seconds', 'Age of the newest confirmation by the database', ['gateway'])
     .labels(label);
+  const staleness = registry.gauge('claviger_staleness_seconds', "Age of the fence's witness", ['gateway', 'fence']);
   const rss = registry
     .gauge('claviger_process_resident_memory_bytes', 'Resident memory', ['process'])
     .labels(`gateway-${label}`);
@@ -265,6 +452,9 @@ function registerProcessMetrics(
     refused.set(usageLog.counts.intentsRefused);
     rev.set(knowledge.position?.rev ?? 0);
     age.set(Math.min(knowledge.ageMs() / 1000, 1e9));
+    for (const fence of ['normal', 'strict'] as const) {
+      staleness.labels(label, fence).set(Math.min(knowledge.stalenessMs(fence) / 1000, 1e9));
+    }
     rss.set(process.memoryUsage.rss());
   });
 }

@@ -30,8 +30,11 @@ export interface Boot {
 
 export type ToChild =
   | Boot
-  /** Readiness off, stop listening, finish open requests up to the drain time, then exit 0. */
-  | { readonly type: 'drain' }
+  /**
+   * Readiness off; serve on for `noticeMs`, so that balancers see it; then refuse calls, finish open ones up to the drain time, and
+   * exit 0. With `noticeMs` 0 it stops listening at once.
+   */
+  | { readonly type: 'drain'; readonly noticeMs: number }
   /** Read `config.yaml` again; keep the old configuration when it is wrong. */
   | { readonly type: 'reload' }
   | { readonly type: 'collect-metrics'; readonly id: number }
@@ -48,4 +51,8 @@ export type ToSupervisor =
   /** The process can not run, with a sentence for the operator; it exits after this and is not restarted at once. */
   | { readonly type: 'fatal'; readonly message: string; readonly retry: boolean }
   | { readonly type: 'collected-metrics'; readonly id: number; readonly families: readonly MetricFamily[] }
-  | { readonly type: 'ask-metrics'; readonly id: number };
+  | { readonly type: 'ask-metrics'; readonly id: number }
+  /** An operator asked for the whole instance to finish and end, as for SIGTERM. */
+  | { readonly type: 'drain-instance' }
+  /** The whole instance can not go on, with a sentence for the operator; what is open is finished. */
+  | { readonly type: 'end-instance'; readonly message: string };

@@ -7,7 +7,8 @@ interface Restarting {
 /** What the supervisor itself has to say in `/metrics`. */
 export function restartMetrics(processes: {
   readonly gateways: ReadonlyMap<number, Restarting>;
-  readonly control: Restarting;
+  /** Null on a worker that joined. */
+  readonly control: Restarting | null;
   readonly database: Restarting | null;
 }): MetricFamily[] {
   const { control, database, gateways } = processes;
@@ -15,7 +16,7 @@ export function restartMetrics(processes: {
   for (const { restarts } of gateways.values()) gatewayRestarts += restarts;
   const series = [
     { labels: ['gateway'], values: [gatewayRestarts] },
-    { labels: ['control'], values: [control.restarts] },
+    ...(control === null ? [] : [{ labels: ['control'], values: [control.restarts] }]),
     ...(database === null ? [] : [{ labels: ['postgres'], values: [database.restarts] }]),
   ];
   return [

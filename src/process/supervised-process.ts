@@ -94,12 +94,12 @@ export class SupervisedProcess {
     if (this.#child?.connected) this.#child.send(message, () => {});
   }
 
-  /** Asks it to finish; kills it when it has not after `timeoutMs`. Resolves when it is gone. */
-  async drain(timeoutMs: number): Promise<void> {
+  /** Asks it to finish, serving on for `noticeMs`; kills it when it has not after `timeoutMs`. Resolves when it is gone. */
+  async drain(timeoutMs: number, noticeMs = 0): Promise<void> {
     const { log, name } = this.#options;
     const gone = this.#end();
     // Without a `Boot` it has nothing to finish, and a cluster worker may not even get the message.
-    if (this.#booted) this.send({ type: 'drain' });
+    if (this.#booted) this.send({ type: 'drain', noticeMs });
     else this.#child?.kill('SIGKILL');
     const timer = setTimeout(() => {
       log.warn({ pid: this.pid }, `${name} did not finish within ${Math.round(timeoutMs / 1000)} s and is killed`);

@@ -15,7 +15,9 @@ import { MetricsCollector } from './collect-metrics.ts';
 import { lockDataDirectory } from './data-directory-lock.ts';
 import { DatabaseKeeper } from './database-keeper.ts';
 import { instanceIdOf } from './instance-file.ts';
+import { joinControlPlane } from './join-control-plane.ts';
 import type { Boot, RuntimePaths, ToSupervisor } from './messages.ts';
+import { listenForMetrics } from './metrics-listener.ts';
 import { isAlive, type PreviousProcess, ProcessList } from './previous-processes.ts';
 import { probePort } from './probe-port.ts';
 import { restartMetrics } from './restart-metrics.ts';
@@ -78,7 +80,16 @@ export async function supervise(options: SupervisorOptions): Promise<number> {
   const lock = await lockDataDirectory({ dataDir, socketDir, clock });
   try {
     await probePort(settings.host, settings.port);
-    return await new Supervisor(options, paths, instanceIdOf(dataDir)).run();
+    const instanceId = instanceIdOf(dataDir);
+    const joined = await joinControlPlane({ ...options, instanceId });
+    const supervisor = new Supervisor({ ...options, settings: joined.settings }, paths, instanceId);
+    const closeMetrics = await metricsListener(options, () => supervisor.metricsText());
+    try {
+      return await supervisor.run();
+    } finally {
+      joined.end();
+      await closeMetrics();
+    }
   } finally {
     // A control process that was killed leaves its sockets.
     for (const path of [paths.controlSocket, paths.feedSocket]) rmSync(path, { force: true });
@@ -91,13 +102,24 @@ export async function supervise(options: SupervisorOptions): Promise<number> {
   }
 }
 
+function metricsListener(
+  { log, settings }: SupervisorOptions,
+  text: () => Promise<string>,
+): Promise<() => Promise<void>> {
+  const { host, metricsPort } = settings;
+  return metricsPort === null
+    ? Promise.resolve(async () => {})
+    : listenForMetrics({ host, port: metricsPort, text, log });
+}
+
 class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #paths: RuntimePaths;
   readonly #instanceId: string;
   readonly #processes: ProcessList;
   readonly #database: DatabaseKeeper | null;
-  readonly #control: SupervisedProcess;
+  /** Null on a worker that joined: its control plane is elsewhere. */
+  readonly #control: SupervisedProcess | null;
   /** By slot. */
   readonly #gateways = new Map<number, SupervisedProcess>();
   readonly #metrics: MetricsCollector;
@@ -117,12 +139,17 @@ class Supervisor {
     this.#instanceId = instanceId;
     this.#port = options.settings.port;
     this.#processes = new ProcessList(options.settings.dataDir);
-    this.#database = options.settings.databaseUrl === null ? this.#databaseKeeper() : null;
-    this.#control = this.#controlProcess();
+    const isJoined = options.settings.controlPlaneUrls.length > 0;
+    this.#database = options.settings.databaseUrl === null && !isJoined ? this.#databaseKeeper() : null;
+    this.#control = isJoined ? null : this.#controlProcess();
     this.#metrics = new MetricsCollector(
-      () => [...this.#gateways.values(), this.#control],
+      () => this.#children,
       () => restartMetrics({ gateways: this.#gateways, control: this.#control, database: this.#database }),
     );
+  }
+
+  metricsText(): Promise<string> {
+    return this.#metrics.collect();
   }
 
   run(): Promise<number> {
@@ -238,7 +265,7 @@ class Supervisor {
     return {
       type: 'boot',
       settings: { ...settings, port: this.#port },
-      embeddedDatabase: settings.databaseUrl === null,
+      embeddedDatabase: this.#database !== null,
       instanceId: this.#instanceId,
       slot,
       session: randomUUID(),
@@ -256,6 +283,12 @@ class Supervisor {
       const { id } = message;
       void this.#metrics.collect().then((text) => source.send({ type: 'metrics', id, text }));
     }
+    if (message.type === 'end-instance') this.#cannotRun(message.message);
+    // Each of its gateway processes is asked; the first one ends all.
+    if (message.type === 'drain-instance' && this.#exitCode === null) {
+      this.#options.log.info({}, 'ending: an operator asked for it');
+      void this.#end(0, this.#options.settings.drainNoticeMs);
+    }
   }
 
   /** The control process of a killed supervisor has our sockets until it exits, and would remove ours when it does. */
@@ -265,7 +298,7 @@ class Supervisor {
       if (this.#exitCode !== null) return;
       const alive = previous.filter(isAlive);
       if (alive.length === 0) {
-        this.#control.start();
+        this.#control?.start();
         return;
       }
       if (this.#options.clock.monotonicMs() > deadlineMs) for (const { pid } of alive) process.kill(pid, 'SIGKILL');
@@ -307,6 +340,10 @@ class Supervisor {
     });
   }
 
+  get #children(): SupervisedProcess[] {
+    return [...this.#gateways.values(), ...(this.#control === null ? [] : [this.#control])];
+  }
+
   get #drainMs(): number {
     return this.#options.settings.drainTimeoutMs + DRAIN_GRACE_MS;
   }
@@ -315,26 +352,29 @@ class Supervisor {
     if (this.#serving || this.#exitCode !== null) return;
     const gatewayReady = [...this.#gateways.values()].some((gateway) => gateway.ready);
     if (outOfPatience) this.#patienceTimer = null;
-    if (!gatewayReady || (!this.#control.ready && this.#patienceTimer !== null)) return;
+    if (!gatewayReady || (this.#control?.ready === false && this.#patienceTimer !== null)) return;
     this.#serving = true;
     if (this.#patienceTimer !== null) clearTimeout(this.#patienceTimer);
-    const late = this.#control.ready
-      ? null
-      : 'The control process is not ready yet: keys that are known already are served, and the management API answers 503 until it is.';
+    const late =
+      this.#control?.ready !== false
+        ? null
+        : 'The control process is not ready yet: keys that are known already are served, and the management API answers 503 until it is.';
     this.#options.onServing({ port: this.#port, late });
   }
 
   #handleSignals(): () => void {
-    const { log } = this.#options;
+    const { log, settings } = this.#options;
     return handleSignals({
       onEnd: (signal) => {
         const first = this.#exitCode === null;
         log.info({ signal }, first ? 'ending; a second signal ends at once' : 'ending at once');
-        void (first ? this.#end(0) : this.#endAtOnce());
+        // Who presses Ctrl-C has no balancer in front.
+        const noticeMs = signal === 'SIGINT' ? 0 : settings.drainNoticeMs;
+        void (first ? this.#end(0, noticeMs) : this.#endAtOnce());
       },
       onReload: () => {
         log.info({}, 'reloading the configuration');
-        for (const child of [...this.#gateways.values(), this.#control]) child.send({ type: 'reload' });
+        for (const child of this.#children) child.send({ type: 'reload' });
       },
     });
   }
@@ -345,18 +385,18 @@ class Supervisor {
     void this.#end(1);
   }
 
-  async #end(exitCode: number): Promise<void> {
+  async #end(exitCode: number, noticeMs = 0): Promise<void> {
     this.#exitCode = exitCode;
     this.#clearTimers();
     const gateways = [...this.#gateways.values(), ...this.#retiring];
-    await Promise.all(gateways.map((gateway) => gateway.drain(this.#drainMs)));
-    await this.#control.drain(CONTROL_DRAIN_MS);
+    await Promise.all(gateways.map((gateway) => gateway.drain(this.#drainMs, noticeMs)));
+    await this.#control?.drain(CONTROL_DRAIN_MS);
     await this.#database?.stop('fast');
     this.#finished(exitCode);
   }
 
   async #endAtOnce(): Promise<void> {
-    const children = [...this.#gateways.values(), ...this.#retiring, this.#control];
+    const children = [...this.#children, ...this.#retiring];
     await Promise.all(children.map((child) => child.kill()));
     await this.#database?.stop('immediate');
     this.#finished(1);

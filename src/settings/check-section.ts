@@ -1,5 +1,6 @@
 import type { JsonObject, JsonValue } from '../domain/virtual-key.ts';
 import { nearestName } from '../util/nearest-name.ts';
+import { isReference } from './environment-references.ts';
 import type { KnownKey, ValueType } from './known/known-key.ts';
 import { ConfigError } from './settings-error.ts';
 import { kindOf, pathText, type YamlFile, type YamlPath } from './yaml-file.ts';
@@ -44,16 +45,28 @@ export function checkSection(
 
 /** The value as one of `types`; throws `ConfigError` when it is none of them. */
 export function checkValue(file: YamlFile, path: YamlPath, value: JsonValue, types: readonly ValueType[]): JsonValue {
+  const converted = valueAs(value, types, () => file.sourceOf(path));
+  if (converted !== undefined) return converted;
+  throw new ConfigError(file.path, file.lineOf(path), typeSentence(pathText(path), value, types));
+}
+
+/** The value as one of `types`, or undefined. `source`: the text of a number as it was written. */
+export function valueAs(
+  value: JsonValue,
+  types: readonly ValueType[],
+  source: () => string | null = () => null,
+): JsonValue | undefined {
+  // What a reference stands for is known where it is replaced.
+  if (isReference(value)) return value;
   for (const type of types) {
-    const converted = convert(value, type, () => file.sourceOf(path));
+    const converted = convert(value, type, source);
     if (converted !== undefined) return converted;
   }
-  const expected = types.map((type) => WORDS[type]).join(' or ');
-  throw new ConfigError(
-    file.path,
-    file.lineOf(path),
-    `${pathText(path)} must be ${expected}, but it is ${kindOf(value)}.`,
-  );
+  return undefined;
+}
+
+export function typeSentence(name: string, value: JsonValue, types: readonly ValueType[]): string {
+  return `${name} must be ${types.map((type) => WORDS[type]).join(' or ')}, but it is ${kindOf(value)}.`;
 }
 
 /** A sentence with its place in front. */

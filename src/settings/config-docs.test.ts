@@ -104,6 +104,8 @@ ${table(
 | \`claviger serve\` | Runs an instance; the default command. |
 | \`claviger doctor [--config <path>] [--json]\` | Checks everything an instance needs; exit code 1 when something would fail. |
 | \`claviger migrate [--config <path>] [--check]\` | Brings the schema of \`DATABASE_URL\` up to this version; with \`--check\` it only looks. |
+| \`claviger models apply <file> [--url <address>] [--key <key>] [--dry_run] [--prune]\` | Brings the models of the database to the \`model_list\` of a file; [Models](../guides/models.md). |
+| \`claviger demo [--run] [--dir <path>]\` | Runs an admin, two regions and their database on this machine, with a tour; with \`--run\` it makes the tour itself, exit code 1 when something was not as it says. |
 | \`claviger version\` | Prints the version. |
 
 ## Environment variables

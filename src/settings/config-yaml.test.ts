@@ -242,6 +242,27 @@ router_settings: {routing_strategy: simple-shuffle, allowed_fails: 3}
 });
 
 describe('os.environ references', () => {
+  it('are kept beside what they stand for, checked like the rest, because ids are derived from what is written', () => {
+    const text = `
+model_list:
+  - model_name: a
+    litellm_params: {model: openai/a, api_key: os.environ/KEY, rpm: os.environ/RPM, weight: "3", timeout: null}
+  - model_name: b
+    litellm_params: {model: openai/b, api_key: written}
+`;
+    const written = { model: 'openai/a', api_key: 'os.environ/KEY', rpm: 'os.environ/RPM', weight: 3 };
+    expect(load(text, { KEY: 'secret', RPM: '5' }).source.models).toEqual([
+      {
+        modelName: 'a',
+        litellmParams: { model: 'openai/a', api_key: 'secret', rpm: 5, weight: 3 },
+        writtenParams: written,
+        modelInfo: {},
+      },
+      { modelName: 'b', litellmParams: { model: 'openai/b', api_key: 'written' }, modelInfo: {} },
+    ]);
+    expect(load(text).source.models[0]?.writtenParams).toEqual(written);
+  });
+
   it('are replaced at any depth', () => {
     const { source, warnings } = load(
       `

@@ -3,7 +3,7 @@ import type { ConfigSource, ModelEntry } from '../domain/config-source.ts';
 import type { JsonObject, JsonValue } from '../domain/virtual-key.ts';
 import { editDistance } from '../util/nearest-name.ts';
 import { checkSection, checkValue, place, type Remarks } from './check-section.ts';
-import { type Environment, replaceEnvironmentReferences } from './environment-references.ts';
+import { type Environment, holdsReference, replaceEnvironmentReferences } from './environment-references.ts';
 import { GENERAL_SETTINGS_KEYS } from './known/general-settings.ts';
 import { BODY_FIELDS, LITELLM_PARAMS_KEYS, MODEL_INFO_KEYS, PRICE_KEY } from './known/litellm-params.ts';
 import { LITELLM_SETTINGS_KEYS } from './known/litellm-settings.ts';
@@ -198,8 +198,20 @@ function readModels(file: YamlFile, list: JsonValue, remarks: Remarks): ModelEnt
       remarks,
       () => null,
     );
-    return { modelName, litellmParams, modelInfo };
+    const writtenParams = writtenParamsOf(file, index);
+    return { modelName, litellmParams, ...(writtenParams === null ? {} : { writtenParams }), modelInfo };
   });
+}
+
+/** The parameters with their references, checked like the others; null when there are none. */
+function writtenParamsOf(file: YamlFile, index: number): JsonObject | null {
+  const list = file.root['model_list'];
+  const entry = Array.isArray(list) ? list[index] : undefined;
+  if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) return null;
+  const params = entry['litellm_params'];
+  if (typeof params !== 'object' || params === null || Array.isArray(params) || !holdsReference(params)) return null;
+  const said: Remarks = { warnings: [], ignoredKeys: new Set() };
+  return checkSection(file, ['model_list', index, 'litellm_params'], params, LITELLM_PARAMS_KEYS, said, () => null);
 }
 
 /** Unknown parameters go to the provider, so only what is almost the name of a setting is worth a word. */

@@ -35,4 +35,13 @@ export function replaceEnvironmentReferences(
   return value;
 }
 
+export function isReference(value: JsonValue): boolean {
+  return typeof value === 'string' && value.startsWith(PREFIX);
+}
+
+export function holdsReference(value: JsonValue): boolean {
+  if (typeof value !== 'object' || value === null) return isReference(value);
+  return Object.values(value).some(holdsReference);
+}
+
 const PREFIX = 'os.environ/';

@@ -39,7 +39,11 @@ export function isProduction(env: Environment): boolean {
 export function databaseUrls(
   env: Environment,
   generalSettings: JsonObject,
-): { readonly databaseUrl: string | null; readonly directUrl: string | null } {
+): {
+  readonly databaseUrl: string | null;
+  readonly directUrl: string | null;
+  readonly readReplicaUrl: string | null;
+} {
   const databaseUrl = postgresUrl(
     'DATABASE_URL',
     readText(env, 'DATABASE_URL') ?? textOf(generalSettings['database_url']),
@@ -50,7 +54,11 @@ export function databaseUrls(
       'DATABASE_HOST is set but DATABASE_URL is not, and only DATABASE_URL is read. Set DATABASE_URL=postgresql://user:password@host:5432/name, or remove DATABASE_HOST to use the embedded database.',
     );
   }
-  return { databaseUrl, directUrl: postgresUrl('DIRECT_URL', readText(env, 'DIRECT_URL')) };
+  return {
+    databaseUrl,
+    directUrl: postgresUrl('DIRECT_URL', readText(env, 'DIRECT_URL')),
+    readReplicaUrl: postgresUrl('DATABASE_URL_READ_REPLICA', readText(env, 'DATABASE_URL_READ_REPLICA')),
+  };
 }
 
 export function textOf(value: unknown): string | null {

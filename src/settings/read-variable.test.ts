@@ -33,7 +33,25 @@ describe('readFlag', () => {
     });
   });
 
-  it.each(['ture', '2', 'true#x', '# true', 'true false'])('refuses %j', (text) => {
+  it.each([
+    ['"true"', true],
+    ["'False'", false],
+    ['"true" # only here', true],
+  ])('cuts the quotes of %j and warns', (text, value) => {
+    const reading = readFlag({ X: text }, 'X');
+    expect(reading.value).toBe(value);
+    expect(reading.warning).toContain('the quotes around it are ignored');
+  });
+
+  it('takes the first word as what it says, also in front of a comment', () => {
+    expect(readFlag({ X: 'yes # on workers' }, 'X')).toEqual({
+      value: true,
+      warning:
+        'X: the comment behind its value is ignored; it is taken as true, but LiteLLM would not do so. Write X=true.',
+    });
+  });
+
+  it.each(['ture', '""', '"true', '2', 'true#x', '# true', 'true false'])('refuses %j', (text) => {
     expect(() => readFlag({ X: text }, 'X')).toThrow('X is neither true nor false');
   });
 });

@@ -14,19 +14,21 @@ export interface FlagReading {
 
 /**
  * A switch. `true` and `false` in any case are LiteLLM's; `1`, `yes` and `on` (and their opposites) are taken as what they say,
- * with a warning because LiteLLM would not; a ` # comment` at the end, which some `.env` readers leave there, is cut with a warning.
- * Anything else stops the start: a worker whose switch was misread would serve what it should not.
+ * with a warning because LiteLLM would not; quotes, and a ` # comment` at the end, which some readers of env files leave there, are cut
+ * with a warning. Anything else stops the start: a worker whose switch was misread would serve what it should not.
  */
 export function readFlag(env: Environment, name: string): FlagReading {
   const written = readText(env, name);
   if (written === null) return { value: false, warning: null };
-  const [text, comment] = splitComment(written);
+  const [bare, comment] = splitComment(written);
+  const text = /^(["']).*\1$/.test(bare) ? bare.slice(1, -1).trim() : bare;
   const value = WORDS.get(text.toLowerCase());
   if (value === undefined) {
     throw new SettingsError(`${name} is neither true nor false. Set it to true or false, or remove it.`);
   }
   const remarks: string[] = [];
   if (comment) remarks.push('the comment behind its value is ignored');
+  if (text !== bare) remarks.push('the quotes around it are ignored');
   if (!PLAIN.test(text)) remarks.push(`it is taken as ${value}, but LiteLLM would not do so`);
   return {
     value,

@@ -36,6 +36,7 @@ describe('with nothing set', () => {
       role: 'standalone',
       host: '0.0.0.0',
       port: 4000,
+      metricsPort: null,
       numWorkers: 1,
       dataDir: join(cwd, '.claviger'),
       region: 'default',

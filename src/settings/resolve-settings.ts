@@ -5,7 +5,7 @@ import { KNOWN_VARIABLES } from './known/environment.ts';
 import { corsSettings, outboundSettings, rootPath, trustedProxies } from './network-settings.ts';
 import { databaseUrls, isProduction, readSources, textOf } from './read-sources.ts';
 import { parseInteger, readFlag, readText } from './read-variable.ts';
-import { resolveSecrets } from './secrets.ts';
+import { resolveSecrets, secretsOfJoined } from './secrets.ts';
 import type { Settings } from './settings.ts';
 import { SettingsError } from './settings-error.ts';
 import { checkTlsFiles } from './tls-files.ts';
@@ -16,6 +16,7 @@ export interface ServeFlags {
   readonly port?: string | number | undefined;
   readonly host?: string | undefined;
   readonly numWorkers?: string | number | undefined;
+  readonly prometheusMetricsPort?: string | number | undefined;
   readonly sslKeyfilePath?: string | undefined;
   readonly sslCertfilePath?: string | undefined;
   /** `--debug` or `--detailed_debug`. */
@@ -48,6 +49,8 @@ export const RESPONSE_HELD_BYTES_MAX = 8 * MEBIBYTE;
 export const NUM_WORKERS_MAX = 256;
 const DRAIN_SECONDS_DEFAULT = 900;
 const DRAIN_SECONDS_MAX = 86_400;
+const DRAIN_NOTICE_SECONDS_DEFAULT = 5;
+const DRAIN_NOTICE_SECONDS_MAX = 600;
 const POOL_LIMIT_DEFAULT = 10;
 const POOL_LIMIT_MAX = 1_000;
 
@@ -65,10 +68,13 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
     return value;
   };
 
+  const controlPlaneUrls = controlPlaneUrlsOf(readText(env, 'CONTROL_PLANE_URL'), warnings);
+  const isJoined = controlPlaneUrls.length > 0;
   const roleFlags = {
     disableLlmApiEndpoints: flag('DISABLE_LLM_API_ENDPOINTS'),
-    disableAdminEndpoints: flag('DISABLE_ADMIN_ENDPOINTS'),
-    disableAdminUi: flag('DISABLE_ADMIN_UI'),
+    // Who joined an admin is a worker.
+    disableAdminEndpoints: flag('DISABLE_ADMIN_ENDPOINTS') || isJoined,
+    disableAdminUi: flag('DISABLE_ADMIN_UI') || isJoined,
   };
   if (roleFlags.disableLlmApiEndpoints && roleFlags.disableAdminEndpoints) {
     warnings.push(
@@ -76,16 +82,21 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
     );
   }
 
-  const { databaseUrl, directUrl } = databaseUrls(env, generalSettings);
-  const controlPlaneUrls = controlPlaneUrlsOf(readText(env, 'CONTROL_PLANE_URL'));
-  if (controlPlaneUrls.length > 0 && databaseUrl !== null) {
+  const { databaseUrl, directUrl, readReplicaUrl } = databaseUrls(env, generalSettings);
+  if (isJoined && databaseUrl !== null) {
     throw new SettingsError(
       'DATABASE_URL and CONTROL_PLANE_URL are both set. A worker that joined an admin has no credential of the database: unset ' +
         'DATABASE_URL to join, or CONTROL_PLANE_URL to use the database.',
     );
   }
+  if (databaseUrl === null && readReplicaUrl !== null) {
+    warnings.push(
+      'DATABASE_URL_READ_REPLICA has no effect without DATABASE_URL: the embedded database has no replica.',
+    );
+  }
   const dataDir = resolve(cwd, readText(env, 'CLAVIGER_DATA_DIR') ?? '.claviger');
-  const secrets = resolveSecrets({
+  const resolveKeys = isJoined ? secretsOfJoined : resolveSecrets;
+  const secrets = resolveKeys({
     masterKey: readText(env, 'LITELLM_MASTER_KEY') ?? textOf(generalSettings['master_key']),
     saltKey: readText(env, 'LITELLM_SALT_KEY'),
     dataDir,
@@ -98,11 +109,14 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
 
   const level = logLevel(flags.debug === true || litellmSettings['set_verbose'] === true, env, warnings);
   warnAboutVariables(env, warnings);
+  // Instances with a role are several, and something distributes the calls among them.
+  const hasBalancer = roleFlags.disableLlmApiEndpoints || roleFlags.disableAdminEndpoints;
   const settings: Settings = {
-    role: roleFlags.disableLlmApiEndpoints ? 'admin' : roleFlags.disableAdminEndpoints ? 'worker' : 'standalone',
+    role: roleOf(roleFlags, isJoined),
     flags: roleFlags,
     host: hostName(flags.host ?? readText(env, 'HOST') ?? '0.0.0.0'),
     port: parseInteger(flags.port ?? readText(env, 'PORT') ?? 4000, 'The port (--port, PORT)', 0, 65_535),
+    metricsPort: metricsPort(flags.prometheusMetricsPort ?? readText(env, 'PROMETHEUS_METRICS_PORT')),
     numWorkers: parseInteger(
       flags.numWorkers ?? readText(env, 'NUM_WORKERS') ?? 1,
       'The number of gateway processes (--num_workers, NUM_WORKERS)',
@@ -120,7 +134,7 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
       1,
       POOL_LIMIT_MAX,
     ),
-    readReplicaUrl: readText(env, 'DATABASE_URL_READ_REPLICA'),
+    readReplicaUrl: databaseUrl === null ? null : readReplicaUrl,
     storeModelInDb: storeModelInDb(env, generalSettings, warnings),
     controlPlaneUrls,
     joinToken: readText(env, 'CLAVIGER_JOIN_TOKEN'),
@@ -152,13 +166,26 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
         0,
         DRAIN_SECONDS_MAX,
       ),
+    drainNoticeMs:
+      1_000 *
+      parseInteger(
+        readText(env, 'CLAVIGER_DRAIN_NOTICE') ?? (hasBalancer ? DRAIN_NOTICE_SECONDS_DEFAULT : 0),
+        'CLAVIGER_DRAIN_NOTICE',
+        0,
+        DRAIN_NOTICE_SECONDS_MAX,
+      ),
     production: isProduction(env),
     bodyBytesMax: bodyBytesMax(generalSettings['max_request_size_mb']),
     responseHeldBytesMax: RESPONSE_HELD_BYTES_MAX,
-    fakeModels: databaseUrl === null && configFilePath === null,
+    fakeModels: databaseUrl === null && configFilePath === null && !isJoined,
     outbound,
   };
   return { settings, warnings, env };
+}
+
+function metricsPort(text: string | number | null): number | null {
+  if (text === null) return null;
+  return parseInteger(text, 'The port for metrics (--prometheus_metrics_port, PROMETHEUS_METRICS_PORT)', 1, 65_535);
 }
 
 function hostName(text: string): string {
@@ -181,12 +208,25 @@ function storeModelInDb(
   return value;
 }
 
-function controlPlaneUrlsOf(text: string | null): string[] {
+function roleOf(
+  { disableAdminEndpoints, disableLlmApiEndpoints }: Settings['flags'],
+  isJoined: boolean,
+): Settings['role'] {
+  if (isJoined) return 'worker';
+  return disableLlmApiEndpoints ? 'admin' : disableAdminEndpoints ? 'worker' : 'standalone';
+}
+
+function controlPlaneUrlsOf(text: string | null, warnings: string[]): string[] {
   const urls = (text ?? '')
     .split(',')
     .map((part) => part.trim().replace(/\/+$/, ''))
     .filter((part) => part !== '');
   for (const url of urls) if (!isHttpUrl(url)) throw new SettingsError(urlSentence('CONTROL_PLANE_URL'));
+  if (urls.some((url) => /^http:/i.test(url) && !LOOPBACK.test(new URL(url).hostname))) {
+    warnings.push(
+      'CONTROL_PLANE_URL begins with http://: everybody on the way to the admin can read what this worker gets, the key that opens its secrets included. Use https://.',
+    );
+  }
   return urls;
 }
 
@@ -199,6 +239,8 @@ function publicUrl(text: string | null): string | null {
 function urlSentence(name: string): string {
   return `${name} must be an address that begins with https:// or http://, for example https://admin.example.com.`;
 }
+
+const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 function isHttpUrl(text: string): boolean {
   return URL.canParse(text) && /^https?:$/.test(new URL(text).protocol);

@@ -55,10 +55,30 @@ export function resolveSecrets({ masterKey, saltKey, dataDir, embeddedDatabase, 
   return { masterKey, sealingKey: masterKey, sealingKeySource: 'master', warnings };
 }
 
+/** A worker that joined an admin has neither key: it does not know the master key, and its sealing key comes with its identity. */
+export function secretsOfJoined({ masterKey, saltKey }: Pick<SecretsInput, 'masterKey' | 'saltKey'>): Secrets {
+  const set = [
+    ...(masterKey === null ? [] : ['LITELLM_MASTER_KEY']),
+    ...(saltKey === null ? [] : ['LITELLM_SALT_KEY']),
+  ];
+  const warnings = set.map(
+    (name) =>
+      `${name} has no effect on a worker with CONTROL_PLANE_URL. Unset it: such a worker needs no secret of the installation, and should hold none.`,
+  );
+  return { masterKey: '', sealingKey: '', sealingKeySource: 'salt', warnings };
+}
+
 /** What the log has to hide from the beginning. */
 export function secretsOfSettings(settings: Settings): string[] {
-  const urls = [settings.databaseUrl, settings.directUrl, settings.outbound.httpsProxy, settings.outbound.httpProxy];
-  return [settings.masterKey, settings.sealingKey, ...urls.flatMap(passwordsOf)];
+  const urls = [
+    settings.databaseUrl,
+    settings.directUrl,
+    settings.readReplicaUrl,
+    settings.outbound.httpsProxy,
+    settings.outbound.httpProxy,
+  ];
+  const own = [settings.masterKey, settings.sealingKey, settings.joinToken ?? ''].filter((secret) => secret !== '');
+  return [...own, ...urls.flatMap(passwordsOf)];
 }
 
 /** The values of `config.yaml` whose key says that they are secret. */

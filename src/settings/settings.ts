@@ -8,6 +8,8 @@ export interface Settings {
   };
   readonly host: string;
   readonly port: number;
+  /** `PROMETHEUS_METRICS_PORT`: metrics are served there without a key; null: only `/metrics` on the public port. */
+  readonly metricsPort: number | null;
   /** Number of gateway processes. */
   readonly numWorkers: number;
   /** Absolute path. */
@@ -35,8 +37,9 @@ export interface Settings {
   /** `PROXY_BASE_URL`: where clients reach this instance, or null. */
   readonly publicUrl: string | null;
   readonly disableSchemaUpdate: boolean;
+  /** Empty on a worker with `controlPlaneUrls`: it does not know it. */
   readonly masterKey: string;
-  /** Key material for secrets at rest: salt key, else master key. */
+  /** Key material for secrets at rest: salt key, else master key; on a worker with `controlPlaneUrls` that of its identity. */
   readonly sealingKey: string;
   readonly sealingKeySource: 'salt' | 'master';
   /** `SERVER_ROOT_PATH`, normalised to '' or '/prefix' without trailing slash. */
@@ -48,6 +51,8 @@ export interface Settings {
   readonly trustedProxies: readonly string[];
   readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly json: boolean };
   readonly drainTimeoutMs: number;
+  /** Part of it during which calls are still taken, so that balancers see that readiness is off. */
+  readonly drainNoticeMs: number;
   readonly production: boolean;
   readonly bodyBytesMax: number;
   readonly responseHeldBytesMax: number;

@@ -14,14 +14,16 @@ export interface DatabaseAddress {
   readonly description: string;
 }
 
-/** Throws an `Error` that names the file or parameter that can not be used, and never the URL itself. */
-export function databaseAddress(url: string): DatabaseAddress {
+/**
+ * Throws an `Error` that names the variable (`name`) and the file or parameter that can not be used, and never the URL itself.
+ */
+export function databaseAddress(url: string, name = 'DATABASE_URL'): DatabaseAddress {
   const { rest, ssl } = takeSslParameters(url);
-  const target = resolveTarget(rest);
-  const mode = sslMode(ssl);
+  const target = resolveTarget(rest, name);
+  const mode = sslMode(ssl, name);
   const isSocket = target.host.startsWith('/');
   // PostgreSQL has no TLS on unix sockets.
-  const tls = isSocket || mode === 'disable' ? false : tlsOptions(mode, ssl, target.host);
+  const tls = isSocket || mode === 'disable' ? false : tlsOptions(mode, ssl, target.host, name);
   return {
     config: {
       connectionString: rest,
@@ -99,27 +101,27 @@ function takeSslParameters(url: string): { rest: string; ssl: URLSearchParams } 
   return { rest: kept.length === 0 ? url.slice(0, at) : `${url.slice(0, at)}?${kept.join('&')}`, ssl };
 }
 
-function resolveTarget(url: string): { host: string; port: number; database: string | undefined } {
+function resolveTarget(url: string, name: string): { host: string; port: number; database: string | undefined } {
   let client: pg.Client;
   try {
     client = new pg.Client({ connectionString: url });
   } catch {
     throw new Error(
-      'DATABASE_URL can not be read. Expected postgresql://user:password@host:5432/database?sslmode=verify-full.',
+      `${name} can not be read. Expected postgresql://user:password@host:5432/database?sslmode=verify-full.`,
     );
   }
   return { host: client.host, port: client.port, database: client.database };
 }
 
-function sslMode(ssl: URLSearchParams): SslMode {
+function sslMode(ssl: URLSearchParams, name: string): SslMode {
   const given = ssl.get('sslmode') ?? (ssl.get('ssl') === 'true' || ssl.get('ssl') === '1' ? 'require' : 'prefer');
-  const mode = SSL_MODES.find((name) => name === given);
+  const mode = SSL_MODES.find((known) => known === given);
   if (mode === undefined)
-    throw new Error(`sslmode=${given} in DATABASE_URL is not known. Use one of ${SSL_MODES.join(', ')}.`);
+    throw new Error(`sslmode=${given} in ${name} is not known. Use one of ${SSL_MODES.join(', ')}.`);
   return mode;
 }
 
-function tlsOptions(mode: SslMode, ssl: URLSearchParams, host: string): ConnectionOptions {
+function tlsOptions(mode: SslMode, ssl: URLSearchParams, host: string, name: string): ConnectionOptions {
   const rootFile = ssl.get('sslrootcert');
   const certFile = ssl.get('sslcert');
   const keyFile = ssl.get('sslkey');
@@ -131,17 +133,17 @@ function tlsOptions(mode: SslMode, ssl: URLSearchParams, host: string): Connecti
     // The host is given here because node-postgres tells the TLS layer no name when it is an IP address.
     checkServerIdentity: (_name, certificate) =>
       mode === 'verify-full' ? checkServerIdentity(host, certificate) : undefined,
-    ...(rootFile === null || rootFile === 'system' ? {} : { ca: readPem('sslrootcert', rootFile) }),
-    ...(certFile === null ? {} : { cert: readPem('sslcert', certFile) }),
-    ...(keyFile === null ? {} : { key: readPem('sslkey', keyFile) }),
+    ...(rootFile === null || rootFile === 'system' ? {} : { ca: readPem('sslrootcert', rootFile, name) }),
+    ...(certFile === null ? {} : { cert: readPem('sslcert', certFile, name) }),
+    ...(keyFile === null ? {} : { key: readPem('sslkey', keyFile, name) }),
     ...(passphrase === null ? {} : { passphrase }),
   };
 }
 
-function readPem(parameter: string, path: string): string {
+function readPem(parameter: string, path: string, name: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new Error(`${parameter} in DATABASE_URL names ${path}, which can not be read: ${(error as Error).message}`);
+    throw new Error(`${parameter} in ${name} names ${path}, which can not be read: ${(error as Error).message}`);
   }
 }

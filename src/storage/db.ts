@@ -14,9 +14,16 @@ export interface Database {
   /** Several statements that all see the same moment. Holds a connection until `run` ends. */
   snapshot<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
   write<T>(run: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Reads with statements that have no parameters, all in a single round trip: begin and commit travel with them. For what is asked again and
+   * again, or waited for, from far away. Rows per statement.
+   */
+  ask(statements: readonly string[]): Promise<readonly AskedRows[]>;
   usage(): PoolUsage;
   close(): Promise<void>;
 }
+
+export type AskedRows = readonly Readonly<Record<string, unknown>>[];
 
 export interface PoolUsage {
   readonly open: number;
@@ -33,6 +40,14 @@ export class DatabaseUnavailable extends Error {
     super(message, options);
     this.commitInDoubt = options.commitInDoubt ?? false;
   }
+}
+
+/**
+ * The database answers and says no, in a way that does not pass by waiting: wrong password, no such database, read-only. The message is for
+ * the operator and says what to do.
+ */
+export class DatabaseRefused extends DatabaseUnavailable {
+  override name = 'DatabaseRefused';
 }
 
 /** The database answered, but not in time: a lock or a statement took too long, or a deadlock was broken. Nothing was changed. */
@@ -64,6 +79,10 @@ export function sqlState(error: unknown): string | null {
 export function translateDatabaseError(error: unknown, during: 'connect' | 'run' | 'commit'): unknown {
   if (!(error instanceof Error) || error instanceof DatabaseUnavailable || error instanceof DatabaseBusy) return error;
   const state = sqlState(error);
+  const todo = state === null ? undefined : REFUSED_STATES.get(state);
+  if (todo !== undefined) {
+    return new DatabaseRefused(`The database refuses this: ${error.message}. ${todo}`, { cause: error });
+  }
   if (during === 'connect' || isLost(error, state)) {
     const message =
       during === 'commit'
@@ -77,10 +96,20 @@ export function translateDatabaseError(error: unknown, during: 'connect' | 'run'
   return error;
 }
 
+/** What makes a standby or a server in a read-only mode fit: nothing that we could do. */
+export const READ_ONLY_TODO = 'Set DATABASE_URL to the primary server, or end its read-only mode.';
+/** invalid_password, invalid_authorization_specification, invalid_catalog_name, read_only_sql_transaction. */
+const REFUSED_STATES: ReadonlyMap<string, string> = new Map([
+  ['28P01', 'Check user and password in DATABASE_URL.'],
+  ['28000', 'Check the user in DATABASE_URL, and that the server (pg_hba.conf) lets it in from here.'],
+  ['3D000', 'Create the database, or check its name in DATABASE_URL.'],
+  ['25006', READ_ONLY_TODO],
+]);
+
 /** lock_not_available, query_canceled (statement_timeout), deadlock_detected, serialization_failure. */
 const BUSY_STATES = new Set(['55P03', '57014', '40P01', '40001']);
-/** too_many_connections, cannot_connect_now, admin_shutdown, crash_shutdown, idle_in_transaction timeout, read_only_sql_transaction. */
-const LOST_STATES = new Set(['53300', '57P03', '57P01', '57P02', '57P05', '25P03', '25006']);
+/** too_many_connections, cannot_connect_now, admin_shutdown, crash_shutdown, idle_in_transaction timeout. */
+const LOST_STATES = new Set(['53300', '57P03', '57P01', '57P02', '57P05', '25P03']);
 const LOST_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',

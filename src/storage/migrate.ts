@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type pg from 'pg';
 import type { Log } from '../observe/log.ts';
 import { databaseAddress, openClient } from './connection.ts';
-import { sqlState, translateDatabaseError } from './db.ts';
+import { DatabaseRefused, READ_ONLY_TODO, sqlState, translateDatabaseError } from './db.ts';
 
 export interface MigrateOptions {
   readonly url: string;
@@ -38,7 +38,7 @@ export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
   const migrations = options.migrations ?? shippedMigrations();
   const client = await connect(options.url);
   try {
-    await refuseOldServer(client);
+    await refuseUnfitServer(client);
     const from = await schemaVersion(client);
     let version = from;
     for (;;) {
@@ -84,12 +84,18 @@ async function connect(url: string): Promise<pg.Client> {
   });
 }
 
-async function refuseOldServer(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ number: string; text: string }>(
-    "select current_setting('server_version_num') as number, current_setting('server_version') as text",
+async function refuseUnfitServer(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ number: string; text: string; standby: boolean; read_only: boolean }>(
+    `select current_setting('server_version_num') as number, current_setting('server_version') as text,
+            pg_is_in_recovery() as standby, current_setting('transaction_read_only')::boolean as read_only`,
   );
-  if (Number(rows[0]!.number) >= SERVER_VERSION_MIN) return;
-  throw new SchemaMismatch(`This is PostgreSQL ${rows[0]!.text}. Claviger needs PostgreSQL 14 or newer.`);
+  const { number, text, standby, read_only: readOnly } = rows[0]!;
+  if (Number(number) < SERVER_VERSION_MIN) {
+    throw new SchemaMismatch(`This is PostgreSQL ${text}. Claviger needs PostgreSQL 14 or newer.`);
+  }
+  if (standby || readOnly) {
+    throw new DatabaseRefused(`The database is read-only${standby ? ' (a standby)' : ''}. ${READ_ONLY_TODO}`);
+  }
 }
 
 /** 0 when there is no schema yet. */

@@ -58,6 +58,32 @@ describe('the database port', () => {
     });
   });
 
+  it('never gives its last connection to a snapshot: who reads slowly keeps nobody else out', async () => {
+    const small = createDatabase({ url: database.url, connectionsMax: 2, log: silentLog });
+    let release: () => void = () => undefined;
+    const slow = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const order: string[] = [];
+    const snapshots = ['first', 'second'].map((name) =>
+      small.snapshot(async (tx) => {
+        await sql`select 1`.execute(tx);
+        order.push(name);
+        await slow;
+      }),
+    );
+    try {
+      await expect.poll(() => order).toEqual(['first']);
+      const { rows } = await small.read((tx) => sql`select 1 as one`.execute(tx));
+      expect([rows, order]).toEqual([[{ one: 1 }], ['first']]);
+    } finally {
+      release();
+      await Promise.all(snapshots);
+      await small.close();
+    }
+    expect(order).toEqual(['first', 'second']);
+  });
+
   it('gives up on a locked row after the lock time-out and says so', async () => {
     await db.write((tx) => sql`insert into t values (1, 1, null)`.execute(tx));
     await db.write(async (tx) => {

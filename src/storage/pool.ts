@@ -1,8 +1,9 @@
 import { Kysely, PostgresDialect, type PostgresPoolClient } from 'kysely';
 import pg from 'pg';
 import type { Log } from '../observe/log.ts';
+import { Turns } from '../util/turns.ts';
 import { databaseAddress, hasNoTls } from './connection.ts';
-import { type Database, type PoolUsage, type Tx, translateDatabaseError } from './db.ts';
+import { type AskedRows, type Database, DatabaseBusy, type PoolUsage, type Tx, translateDatabaseError } from './db.ts';
 import type { Tables } from './tables.ts';
 
 export interface PoolOptions {
@@ -10,6 +11,8 @@ export interface PoolOptions {
   /** Connections of this process at most; further transactions wait, and fail as "database away" after `CONNECT_TIMEOUT_MS`. */
   readonly connectionsMax: number;
   readonly log: Log;
+  /** Waiting for a connection, a free one or a new one. */
+  readonly connectTimeoutMs?: number;
 }
 
 /** A statement that takes longer is ended by PostgreSQL and answered with 503. */
@@ -18,13 +21,25 @@ export const STATEMENT_TIMEOUT_MS = 10_000;
 export const LOCK_TIMEOUT_MS = 2_000;
 /** `begin` asks nothing of the disk: a server that leaves it unanswered for so long hangs, and the caller is told that it is away. */
 export const BEGIN_TIMEOUT_MS = 3_000;
+/** What is asked in one round trip is small and asked again soon. */
+export const ASK_TIMEOUT_MS = 5_000;
 /** A transaction whose process hangs between two statements is ended, so that it does not hold its locks. */
 export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
 
+/** A snapshot waits so long for the ones before it, which last as long as whoever reads them is slow. */
+export const SNAPSHOT_WAIT_MS = 60_000;
+
 /** Opens no connection yet: the first transaction does, and each one tries again while the database is away. */
-export function createDatabase({ url, connectionsMax, log }: PoolOptions): Database {
+export function createDatabase({ url, connectionsMax, log, connectTimeoutMs }: PoolOptions): Database {
   const address = databaseAddress(url);
-  const pool = new pg.Pool({ ...address.config, max: connectionsMax, idleTimeoutMillis: 30_000 });
+  const pool = new pg.Pool({
+    ...address.config,
+    ...(connectTimeoutMs === undefined ? {} : { connectionTimeoutMillis: connectTimeoutMs }),
+    max: connectionsMax,
+    idleTimeoutMillis: 30_000,
+  });
+  // One connection is left to everything that is short: polls, usage batches, management.
+  const snapshots = new Turns(Math.max(1, connectionsMax - 1));
   pool.on('error', (error) =>
     log.warn({ err: error, database: address.description }, 'an idle database connection was lost'),
   );
@@ -73,8 +88,33 @@ export function createDatabase({ url, connectionsMax, log }: PoolOptions): Datab
 
   return {
     read: (run) => transact(BEGIN_READ, run),
-    snapshot: (run) => transact(BEGIN_SNAPSHOT, run),
+    async snapshot(run) {
+      if (!(await snapshots.take(SNAPSHOT_WAIT_MS))) {
+        throw new DatabaseBusy(`No connection was free for a snapshot within ${SNAPSHOT_WAIT_MS} ms.`);
+      }
+      try {
+        return await transact(BEGIN_SNAPSHOT, run);
+      } finally {
+        snapshots.give();
+      }
+    },
     write: (run) => transact(BEGIN_WRITE, run),
+    async ask(statements) {
+      const client = await connect();
+      let broken = true;
+      try {
+        // Nothing is ever begun and left: what fails inside of the message is rolled back by its end, or with the connection.
+        const text = [BEGIN_READ, ...statements, 'commit'].join('; ');
+        const answer: unknown = await client.query({ text, query_timeout: ASK_TIMEOUT_MS } as pg.QueryConfig);
+        broken = false;
+        const results = answer as pg.QueryResult[];
+        return results.slice(-1 - statements.length, -1).map(({ rows }) => rows as AskedRows);
+      } catch (error) {
+        throw translateDatabaseError(error, 'run');
+      } finally {
+        client.release(broken);
+      }
+    },
     usage: (): PoolUsage => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: () => pool.end(),
   };

@@ -248,6 +248,7 @@ export interface GatewayTable {
   left_at: TimestampOrNull;
   left_reason: string | null;
   command: string | null;
+  command_at: TimestampOrNull;
 }
 
 export interface ChangeDeliveryTable {
@@ -275,6 +276,7 @@ export interface EnrolledInstanceTable {
   region: string;
   role: string;
   public_key: string;
+  next_public_key: string | null;
   sealing_key_sealed: string;
   enrolled_at: ColumnType<Date, undefined, never>;
   renewed_at: ColumnType<Date, undefined, Date>;

@@ -22,14 +22,20 @@ export function createRedactor(): Redactor {
       // Inside JSON text a secret with quotes, backslashes or line ends looks different, and in a URL too.
       secrets.add(JSON.stringify(secret).slice(1, -1));
       secrets.add(encodeURIComponent(Buffer.from(secret, 'utf8').toString('utf8')));
-      // The longest first: one secret may be the beginning of another.
-      const sources = [...secrets].sort((a, b) => b.length - a.length).map(escapeForRegExp);
-      known = new RegExp(sources.join('|'), 'g');
+      known = null;
     },
     redact(text) {
+      // Made when it is asked for: secrets are registered by the hundred.
+      if (known === null && secrets.size > 0) known = anyOf(secrets);
       return redactShapes(known === null ? text : text.replace(known, HIDDEN));
     },
   };
+}
+
+/** The longest first: one secret may be the beginning of another. */
+function anyOf(secrets: ReadonlySet<string>): RegExp {
+  const sources = [...secrets].sort((a, b) => b.length - a.length).map(escapeForRegExp);
+  return new RegExp(sources.join('|'), 'g');
 }
 
 /** Replaces what looks like a secret, without knowing any. */

@@ -76,5 +76,16 @@ const TAG_BYTES = 16;
 
 function derive(keyMaterial: string, purpose: string, bytes: number): Buffer {
   if (keyMaterial === '') throw new SealedValueError('There is no key to seal secrets with. Set LITELLM_SALT_KEY.');
-  return Buffer.from(hkdfSync('sha256', keyMaterial, 'claviger', purpose, bytes));
+  const name = `${purpose}\n${keyMaterial}`;
+  let key = DERIVED.get(name);
+  if (key === undefined) {
+    key = Buffer.from(hkdfSync('sha256', keyMaterial, 'claviger', purpose, bytes));
+    if (DERIVED.size >= DERIVED_KEYS_MAX) DERIVED.clear();
+    DERIVED.set(name, key);
+  }
+  return key;
 }
+
+/** Deriving a key takes longer than opening a value with it, and models come by the thousand. At the bound all are derived again. */
+const DERIVED_KEYS_MAX = 1_000;
+const DERIVED = new Map<string, Buffer>();

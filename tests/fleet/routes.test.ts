@@ -157,7 +157,10 @@ describe.each(KINDS)('on $name', (kind) => {
         target: kind.rootPath + target,
         key: VIRTUAL_KEY,
         body: bodyFor(method),
-        expected: kind.adminOff ? { status: 403, error: exactly(MANAGEMENT_OFF) } : { status: [404, 405], error: /./ },
+        expected: kind.adminOff
+          ? { status: 403, error: exactly(MANAGEMENT_OFF) }
+          : // One of them is another administrative route: `/fleet/changes/azure`.
+            { status: row.path === '/fleet/changes' ? [401, 404, 405] : [404, 405], error: /./ },
       }));
     });
     await check(cases);
@@ -216,7 +219,9 @@ function caseOf(kind: Kind, row: PublishedRoute, method: string, target: string,
 }
 
 /** In the short run, a bad key and a wrong method with the master key are tried where something is served. */
-function credentials({ served, methods }: PublishedRoute, method: string): readonly (string | null)[] {
+function credentials({ served, methods, path }: PublishedRoute, method: string): readonly (string | null)[] {
+  // To an admin it answers a stream that does not end.
+  if (path === '/fleet/events') return [null, BAD_KEY, VIRTUAL_KEY];
   if (served || isLong) return [null, BAD_KEY, VIRTUAL_KEY, MASTER_KEY];
   return methods[0] === method ? [null, VIRTUAL_KEY, MASTER_KEY] : [VIRTUAL_KEY];
 }
@@ -273,8 +278,15 @@ function expectedOfServed({ section, path }: PublishedRoute, method: string, key
   }
   if (section !== 'Management') return { status: 200, error: null };
   const reads = method === 'GET';
+  if (key !== MASTER_KEY && path.startsWith('/fleet/')) return { status: 401, error: /Only proxy admin/ };
+  if (path === '/fleet/workers' || path === '/fleet/regions' || path === '/fleet/changes') {
+    return { status: 200, error: null };
+  }
+  if (path.startsWith('/fleet/workers/')) return { status: 404, error: /not found/ };
   if (key !== MASTER_KEY && !reads) return { status: [401, 403], error: /./ };
   if (path === '/key/generate' || path === '/key/list' || path === '/spend/logs') return { status: 200, error: null };
+  if (reads && path.endsWith('/model/info')) return { status: 200, error: null };
+  if (path === '/model/{model_id}/update') return { status: 404, error: /not found/ };
   if (path === '/key/info') return key === VIRTUAL_KEY ? { status: 200, error: null } : { status: 404, error: /./ };
   return { status: [400, 422], error: /./ };
 }

@@ -14,8 +14,8 @@ export type Weather =
   | { readonly kind: 'drip'; readonly dripIntervalMs: number }
   | { readonly kind: 'refuse' };
 
-/** Where the proxy connects to: a port on 127.0.0.1, or the path of a unix socket. */
-export type Target = { readonly port: number } | { readonly path: string };
+/** Where the proxy connects to: a port, on 127.0.0.1 unless another host is named, or the path of a unix socket. */
+export type Target = { readonly port: number; readonly host?: string } | { readonly path: string };
 
 /** A TCP proxy on 127.0.0.1 whose network can be changed at any time, for connections that are open too. */
 export class ChaosProxy {
@@ -62,7 +62,10 @@ export class ChaosProxy {
       near.resetAndDestroy();
       return;
     }
-    const far = 'path' in this.#target ? connect(this.#target.path) : connect(this.#target.port, '127.0.0.1');
+    const far =
+      'path' in this.#target
+        ? connect(this.#target.path)
+        : connect(this.#target.port, this.#target.host ?? '127.0.0.1');
     const link = new Link(near, far, this.#weather);
     this.#links.add(link);
     link.onEnd = () => this.#links.delete(link);

@@ -1,13 +1,14 @@
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import type { Position } from '../../src/domain/change.ts';
+import type { StoredModel } from '../../src/domain/stored-model.ts';
 import type { Principal } from '../../src/domain/virtual-key.ts';
-import { DownFrameDecoder } from '../../src/feed/codec.ts';
-import { type DownFrame, FEED_PROTOCOL, type Hello } from '../../src/feed/protocol.ts';
+import { DownFrameDecoder, parsePingReply } from '../../src/feed/codec.ts';
+import { type DownFrame, FEED_PROTOCOL, type Hello, type PingReply } from '../../src/feed/protocol.ts';
 
 export interface FeedProbeOptions extends Partial<Omit<Hello, 'protocol'>> {
   readonly socketPath: string;
   readonly protocol?: number;
-  /** Confirm each snapshot and delta at once. */
+  /** Confirm each snapshot and delta at once; default true. */
   readonly acknowledge?: boolean;
   /** What an earlier probe knew. */
   readonly from?: FeedProbe;
@@ -19,6 +20,14 @@ export class FeedProbe {
   readonly keys = new Map<string, Principal>();
   readonly spend = new Map<string, string>();
   readonly deleted = new Set<string>();
+  readonly models = new Map<string, StoredModel>();
+  /** Refused ahead of the delta that says so. */
+  readonly denied = new Set<string>();
+  /** All that came, signs of life included. */
+  bytes = 0;
+  /** Deltas received and not confirmed yet. */
+  unconfirmed = 0;
+  head: string | null = null;
   settings: Readonly<Record<string, unknown>> = {};
   position: Position | null = null;
   status: number | null = null;
@@ -27,6 +36,7 @@ export class FeedProbe {
   readonly #options: FeedProbeOptions;
   readonly #watchers = new Set<() => void>();
   readonly #close: () => void;
+  #response: IncomingMessage | null = null;
 
   constructor(options: FeedProbeOptions) {
     this.#options = options;
@@ -34,6 +44,8 @@ export class FeedProbe {
     if (from !== undefined) {
       for (const [token, principal] of from.keys) this.keys.set(token, principal);
       for (const token of from.deleted) this.deleted.add(token);
+      for (const [id, model] of from.models) this.models.set(id, model);
+      this.head = from.head;
       this.settings = from.settings;
       this.position = from.position;
     }
@@ -41,16 +53,19 @@ export class FeedProbe {
       protocol: options.protocol ?? FEED_PROTOCOL,
       gatewayId: options.gatewayId ?? 'instance/0',
       session: options.session ?? 'session-1',
-      region: 'eu',
+      region: options.region ?? 'eu',
       role: 'standalone',
       version: '0',
       have: options.have !== undefined ? options.have : this.position,
+      head: options.head !== undefined ? options.head : this.head,
     };
     const decoder = new DownFrameDecoder();
     const call = request({ socketPath, method: 'POST', path: '/feed/v1/stream', agent: false }, (response) => {
       this.status = response.statusCode ?? 0;
+      this.#response = response;
       response.on('data', (chunk: Buffer) => {
         if (this.status !== 200) return;
+        this.bytes += chunk.length;
         try {
           decoder.push(chunk, (frame) => this.#take(frame));
         } catch (error) {
@@ -68,6 +83,15 @@ export class FeedProbe {
 
   close(): void {
     this.#close();
+  }
+
+  /** Reads nothing until `resume`. */
+  pause(): void {
+    this.#response?.pause();
+  }
+
+  resume(): void {
+    this.#response?.resume();
   }
 
   /** Resolves when the condition holds; rejects when the stream fails or the time is up. */
@@ -107,6 +131,13 @@ export class FeedProbe {
         this.#incoming = frame.position;
         this.keys.clear();
         this.deleted.clear();
+        this.models.clear();
+        break;
+      case 'models':
+        for (const model of frame.models) this.models.set(model.id, model);
+        break;
+      case 'deny':
+        if (frame.rev > (this.position?.rev ?? Infinity)) for (const token of frame.tokens) this.denied.add(token);
         break;
       case 'keys':
         for (const { principal, spendNano } of frame.keys) {
@@ -124,6 +155,8 @@ export class FeedProbe {
         if (this.#incoming?.rev !== frame.position.rev) throw new Error('a snapshot ends elsewhere than it began');
         this.#incoming = null;
         this.position = frame.position;
+        this.head = frame.head ?? null;
+        this.denied.clear();
         this.#acknowledge();
         break;
       case 'delta':
@@ -131,7 +164,12 @@ export class FeedProbe {
           throw new Error(`delta from ${frame.from} on top of ${this.position?.rev}`);
         for (const change of frame.changes) {
           if (change.rev <= frame.from || change.rev > frame.to) throw new Error('a change outside of its delta');
+          if (change.kind === 'model') {
+            if (change.value === null) this.models.delete(change.id);
+            else this.models.set(change.id, change.value);
+          }
           if (change.kind !== 'key') continue;
+          this.denied.delete(change.id);
           if (change.value === null) {
             this.keys.delete(change.id);
             this.deleted.add(change.id);
@@ -141,19 +179,40 @@ export class FeedProbe {
           }
         }
         this.position = { ...this.position, rev: frame.to };
+        this.head = frame.head ?? null;
+        this.unconfirmed += 1;
+        if (this.#protocol >= 2 && this.unconfirmed > 1)
+          throw new Error('a second delta before the first was confirmed');
         this.#acknowledge();
         break;
     }
   }
 
   #acknowledge(): void {
-    if (this.#options.acknowledge) void this.acknowledge();
+    // The control process may be gone by then.
+    if (this.#options.acknowledge !== false) this.acknowledge().catch(() => undefined);
+  }
+
+  get #protocol(): number {
+    return this.#options.protocol ?? FEED_PROTOCOL;
   }
 
   async acknowledge(): Promise<number> {
     const { gatewayId = 'instance/0', session = 'session-1', socketPath } = this.#options;
     const { epoch, rev } = this.position!;
+    // Before it is sent: the answer may come after the next delta.
+    this.unconfirmed = 0;
     return (await postToFeed(socketPath, '/feed/v1/ack', { gatewayId, session, epoch, rev })).status;
+  }
+
+  /** Says what is applied, as a gateway process does each second. */
+  async ping(stats: object = {}): Promise<{ status: number; reply: PingReply | null }> {
+    const { gatewayId = 'instance/0', session = 'session-1', socketPath } = this.#options;
+    const { epoch, rev } = this.position!;
+    this.unconfirmed = 0;
+    const body = { gatewayId, session, sentAtMs: 1, epoch, rev, fresh: false, stats };
+    const { status, text } = await postToFeed(socketPath, '/feed/v1/ping', body);
+    return { status, reply: status === 200 ? parsePingReply(text) : null };
   }
 
   #end(): void {

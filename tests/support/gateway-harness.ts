@@ -13,6 +13,7 @@ import type { JsonObject, KeyDigest, Principal } from '../../src/domain/virtual-
 import { AccessLog, type AccessRecord } from '../../src/gateway/access-log.ts';
 import { createAuthenticate } from '../../src/gateway/auth/authenticate.ts';
 import { keyDigest } from '../../src/gateway/auth/key-digest.ts';
+import { UnknownKeyWaits } from '../../src/gateway/auth/unknown-key-waits.ts';
 import type { Relay } from '../../src/gateway/endpoints/relay-to-control.ts';
 import { createGateway } from '../../src/gateway/gateway.ts';
 import { scanFrames } from '../../src/gateway/live/checked-frames.ts';
@@ -111,6 +112,14 @@ export class GatewayHarness {
     return callGateway(this.url, body, options);
   }
 
+  /** As the feed would bring it. */
+  changeKey(key: string, fields: Partial<Principal>): void {
+    const { store } = this.#parts;
+    const rev = store.position!.rev + 1;
+    const token = keyDigest(key);
+    store.applyDelta(at(rev), [{ rev, kind: 'key', id: token, value: principalOf('', { ...fields, token }) }]);
+  }
+
   /** Lines of the program's log as JSON texts. */
   logText(): string {
     return this.#parts.logText();
@@ -175,7 +184,12 @@ export class GatewayHarness {
       await this.quiet();
     } finally {
       const { gateway, upstreams, accessLog, directory, usageLog } = this.#parts;
-      const drained = gateway.drain();
+      const drained = gateway.drain({
+        noticeMs: 0,
+        openCalls: () => 0,
+        onNoticeOver: () => {},
+        signal: new AbortController().signal,
+      });
       gateway.destroy();
       await drained;
       await Promise.all(upstreams.map((upstream) => upstream.close()));
@@ -208,8 +222,17 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   let harness: GatewayHarness | null = null;
   // Knowledge was confirmed at time 0 of this clock, so its reading is the age.
   const knowledgeClock = { nowMs: Date.now, monotonicMs: () => harness?.knowledgeAgeMs ?? 0 };
-  const knowledge = new LiveKnowledge(storeOf(options), configurationOf(options), knowledgeClock);
-  knowledge.confirm(0, 0);
+  const store = storeOf(options);
+  const knowledge = new LiveKnowledge(store, configurationOf(options), knowledgeClock);
+  const confirmNow = (): void => {
+    const { epoch, rev } = at(7);
+    const reply = { epoch, rev, dbAgeMs: 0, witnessRev: rev, witnessAgeMs: 0 };
+    knowledge.answered({ sentAtMs: knowledge.nowMs(), fresh: true, reply });
+  };
+  confirmNow();
+  // The database answers at once that there is nothing new.
+  const waits = new UnknownKeyWaits({ nowMs: () => knowledge.nowMs(), askNow: confirmNow });
+  knowledge.onDated = (readAtMs) => waits.dated(readAtMs);
   const fake = createFakeUpstream();
   const client = new UpstreamClient(
     { httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true },
@@ -218,7 +241,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   const gateway = createGateway({
     context: {
       knowledge,
-      authenticate: createAuthenticate(knowledge, MASTER_KEY, systemClock),
+      authenticate: createAuthenticate({ knowledge, masterKey: MASTER_KEY, clock: systemClock, waits }),
       usage: usageLog,
       upstreamOf: options.upstreamOf ?? ((deployment) => (deployment.provider === 'fake' ? fake : client)),
       clock: systemClock,
@@ -228,8 +251,10 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
       accessLog,
       metrics,
       flags: { disableLlmApiEndpoints: false, disableAdminEndpoints: false, disableAdminUi: false },
+      region: 'test',
       serverRootPath: '',
       isDraining: () => harness?.draining ?? false,
+      takesCalls: () => true,
       trustsProxy: () => false,
       bodyBytesMax: options.bodyBytesMax ?? 32 * 1024 * 1024,
       responseHeldBytesMax: options.responseHeldBytesMax ?? 8 * 1024 * 1024,
@@ -249,6 +274,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
   const parts: Parts = {
     directory,
     usageDirectory,
+    store,
     gateway,
     usageLog,
     upstreams: [fake, client],
@@ -307,6 +333,7 @@ export function modelEntry(modelName: string, params: JsonObject, modelInfo: Jso
 }
 
 interface Parts {
+  readonly store: MapPrincipalStore;
   readonly directory: string;
   readonly usageDirectory: string;
   readonly gateway: ReturnType<typeof createGateway>;

@@ -1,10 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { postgresBinaries } from './postgres-binaries.ts';
+import { copyAsStandby } from './postgres-standby.ts';
 import { asAccount, unprivilegedAccount } from './unprivileged-account.ts';
 
 export interface PostgresCluster {
@@ -15,6 +16,9 @@ export interface PostgresCluster {
   readonly url: (database: string) => string;
   /** Holds `data/`, the sockets and the log; gone after `stop`. */
   readonly dir: string;
+  /** As `pg_ctl stop -m immediate`: connections are cut, nothing is written any more; what was committed is there after `resume`. */
+  readonly halt: () => Promise<void>;
+  readonly resume: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -25,6 +29,8 @@ export interface ClusterOptions {
   readonly pgbouncer?: string | undefined;
   /** Additional server settings, for example `{ ssl: 'on' }`. */
   readonly serverSettings?: Readonly<Record<string, string>>;
+  /** A read-only copy that follows this one. */
+  readonly standbyOf?: PostgresCluster;
 }
 
 const startTimeoutMs = 30_000;
@@ -45,12 +51,18 @@ export async function startPostgresCluster(options: ClusterOptions = {}): Promis
   if (account !== null) for (const path of [dir, dataDir]) chownSync(path, account.uid, account.gid);
 
   const spawnOptions = { env: binaries.env, cwd: dir, ...asAccount(account) };
-  const initialised = spawnSync(
-    join(binaries.binDir, 'initdb'),
-    ['-D', dataDir, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'],
-    { ...spawnOptions, encoding: 'utf8' },
-  );
-  if (initialised.status !== 0) throw new Error(`initdb failed: ${initialised.stderr || initialised.error?.message}`);
+  const { standbyOf: primary } = options;
+  if (primary === undefined) {
+    const initialised = spawnSync(
+      join(binaries.binDir, 'initdb'),
+      ['-D', dataDir, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync'],
+      { ...spawnOptions, encoding: 'utf8' },
+    );
+    if (initialised.status !== 0) throw new Error(`initdb failed: ${initialised.stderr || initialised.error?.message}`);
+  } else {
+    await copyAsStandby(primary.dir, primary.directUrl('postgres'), dataDir);
+    if (account !== null) spawnSync('chown', ['-R', `${account.uid}:${account.gid}`, dataDir]);
+  }
 
   const settings: Record<string, string> = {
     listen_addresses: '',
@@ -65,12 +77,31 @@ export async function startPostgresCluster(options: ClusterOptions = {}): Promis
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
   const serverCommand = [join(binaries.binDir, 'postgres'), '-D', dataDir, ...flags];
-  const guards: ChildProcess[] = [guarded(serverCommand, 'INT', dir, join(dir, 'postgres.log'), spawnOptions)];
+  const logPath = join(dir, 'postgres.log');
+  let starts = 0;
+  const startServer = () => guarded(serverCommand, 'INT', dir, logPath, spawnOptions, spareMark(dir, ++starts));
+  const serverReady = (guard: ChildProcess | undefined) =>
+    ready('PostgreSQL', () => statusOf(dataDir) === 'ready', guard, logPath);
+  const guards: ChildProcess[] = [startServer()];
   const cluster: PostgresCluster = {
     version: binaries.version,
     dir,
     directUrl: (database) => socketUrl(dir, 5432, database),
     url: (database) => socketUrl(dir, options.pgbouncer === undefined ? 5432 : 6432, database),
+    halt: async () => {
+      const server = guards.shift();
+      const pid = Number(readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n')[0]);
+      const ended = new Promise((resolve) => server?.once('exit', resolve));
+      writeFileSync(spareMark(dir, starts), '');
+      process.kill(pid, 'SIGQUIT');
+      await ended;
+    },
+    resume: async () => {
+      // Left behind by a server that had no time to clean up; it says "ready".
+      rmSync(join(dataDir, 'postmaster.pid'), { force: true });
+      guards.unshift(startServer());
+      await serverReady(guards[0]);
+    },
     stop: async () => {
       for (const guard of [...guards].reverse()) await end(guard);
       // Files belong to `account`, but we are root when they do.
@@ -78,7 +109,7 @@ export async function startPostgresCluster(options: ClusterOptions = {}): Promis
     },
   };
   try {
-    await ready('PostgreSQL', () => statusOf(dataDir) === 'ready', guards[0], join(dir, 'postgres.log'));
+    await serverReady(guards[0]);
     if (options.pgbouncer !== undefined) {
       const configPath = join(dir, 'pgbouncer.ini');
       writeFileSync(configPath, pgbouncerConfig(dir), { mode: 0o644 });
@@ -93,6 +124,10 @@ export async function startPostgresCluster(options: ClusterOptions = {}): Promis
     throw error;
   }
   return cluster;
+}
+
+function spareMark(dir: string, start: number): string {
+  return join(dir, `halted-${start}`);
 }
 
 function socketUrl(dir: string, port: number, database: string): string {
@@ -117,7 +152,7 @@ function pgbouncerConfig(dir: string): string {
 
 /**
  * Runs a server below a shell that waits for the end of its own stdin, which is a pipe from us: it ends with us, even when
- * we are killed, and then leaves nothing behind.
+ * we are killed, and then leaves nothing behind, unless the file `spare` says that the server was halted to be started again.
  */
 function guarded(
   command: readonly string[],
@@ -125,14 +160,15 @@ function guarded(
   leftBehind: string,
   logPath: string,
   options: object,
+  spare = '',
 ) {
   const script = [
-    'exec 3<&0; stop=$1; left=$2; log=$3; shift 3',
+    'exec 3<&0; stop=$1; left=$2; log=$3; spare=$4; shift 4',
     '"$@" >"$log" 2>&1 </dev/null 3<&- & server=$!',
-    '(read -r _; kill -$stop $server; while kill -0 $server; do sleep 0.05; done; rm -rf "$left") <&3 &',
+    '(read -r _; [ -z "$spare" ] || [ ! -e "$spare" ] || exit; kill -$stop $server; while kill -0 $server; do sleep 0.05; done; rm -rf "$left") <&3 &',
     'exec 3<&-; wait $server',
   ].join('\n');
-  return spawn('/bin/sh', ['-c', script, 'guard', stopSignal, leftBehind, logPath, ...command], {
+  return spawn('/bin/sh', ['-c', script, 'guard', stopSignal, leftBehind, logPath, spare, ...command], {
     ...options,
     // A group of its own, so that an interrupt from the terminal reaches it only through the pipe, after the tests.
     detached: true,

@@ -32,6 +32,8 @@ export function principalOf(name: string | number, fields: Partial<Principal> = 
     tpmLimit: null,
     maxParallelRequests: null,
     tags: [],
+    allowedRegions: [],
+    fence: 'normal',
     ...fields,
   };
 }
@@ -51,10 +53,18 @@ export function at(rev: number, epoch = 1): Position {
 /** Everything that a store knows, in an order that does not depend on how it came to know it. */
 export function stateOf(store: PrincipalStore) {
   if (store.position === null) return null;
-  const { position, principals, spendNano, deletedTokens, settings } = store.contents();
-  const keys = principals.map((principal, index) => ({ principal, spendNano: String(spendNano[index]) }));
+  const contents = store.contents();
+  const keys = Array.from(contents.keys(), ({ principal, spendNano }) => ({ principal, spendNano: String(spendNano) }));
   keys.sort((a, b) => a.principal.token.localeCompare(b.principal.token));
-  return { position, keys, deleted: [...deletedTokens].sort(), settings };
+  return {
+    position: contents.position,
+    head: contents.head,
+    keys,
+    deleted: [...contents.deletedTokens()].sort(),
+    settings: contents.settings,
+    models: [...contents.models].sort((a, b) => a.id.localeCompare(b.id)),
+    setHash: contents.setHash,
+  };
 }
 
 export interface RecordingLog {

@@ -322,7 +322,12 @@ class Instance implements Claviger {
 
 /** Nothing of the tests' own environment reaches the instance but what every program needs. */
 function cleanEnvironment(own: Readonly<Record<string, string | undefined>>): NodeJS.ProcessEnv {
-  const env: NodeJS.ProcessEnv = { HOST: '127.0.0.1', LITELLM_SALT_KEY: 'salt-of-the-tests' };
+  const env: NodeJS.ProcessEnv = {
+    HOST: '127.0.0.1',
+    LITELLM_SALT_KEY: 'salt-of-the-tests',
+    // Nearly all tests stop instances that nobody balances to.
+    CLAVIGER_DRAIN_NOTICE: '0',
+  };
   for (const name of ['PATH', 'HOME', 'TMPDIR', 'LANG', 'NODE_EXTRA_CA_CERTS', 'NODE_V8_COVERAGE']) {
     if (process.env[name] !== undefined) env[name] = process.env[name];
   }

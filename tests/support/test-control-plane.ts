@@ -40,6 +40,8 @@ export interface CallResult {
 
 export interface TestControlPlaneOptions {
   readonly database?: TestDatabase;
+  /** Two control planes of one database are two instances, where it matters. */
+  readonly instanceId?: string;
   readonly config?: Partial<ConfigSource>;
   readonly settings?: Partial<ControlPlaneOptions['settings']>;
   readonly clock?: ControlPlaneOptions['clock'];
@@ -65,11 +67,18 @@ export async function startControlPlane(options: TestControlPlaneOptions = {}): 
       bodyBytesMax: 32 * 1024 * 1024,
       databaseConnectionPoolLimit: 10,
       directUrl: null,
+      readReplicaUrl: null,
+      fenceMs: null,
+      storeModelInDb: true,
+      role: 'standalone',
       disableSchemaUpdate: false,
       ...options.settings,
     },
     databaseUrl: options.databaseUrl ?? database.url,
+    embeddedDatabase: false,
+    instanceId: options.instanceId ?? 'test-instance',
     config: () => ({ ...EMPTY_CONFIG_SOURCE, ...options.config }),
+    envValue: () => undefined,
     clock: options.clock ?? systemClock,
     randomBytes,
     versions: { claviger: '0.0.0-test', litellm: '1.2.3' },

@@ -9,6 +9,7 @@ import { OperatorError } from '../../util/operator-error.ts';
 import type { CliContext } from '../context.ts';
 import { bundleText } from '../doctor/bundle.ts';
 import { type Check, checksText, fail, ok, warn } from '../doctor/check.ts';
+import { checkControlPlane } from '../doctor/check-control-plane.ts';
 import { checkDataDirectory } from '../doctor/check-data-directory.ts';
 import { checkDatabase } from '../doctor/check-database.ts';
 import { checkProviders } from '../doctor/check-providers.ts';
@@ -50,7 +51,9 @@ async function examine(resolved: ResolvedSettings): Promise<Check[]> {
   return [
     ...checks,
     ...checkDataDirectory(settings.dataDir),
-    ...(await checkDatabase(settings, Date.now)),
+    ...(settings.controlPlaneUrls.length > 0
+      ? await checkControlPlane(settings)
+      : await checkDatabase(settings, Date.now)),
     ...(configuration === null ? [] : await checkProviders(configuration, settings.outbound)),
   ];
 }

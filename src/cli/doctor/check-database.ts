@@ -27,6 +27,7 @@ async function checkEmbedded(): Promise<Check> {
 
 async function checkUrl(settings: Settings, url: string, nowMs: () => number): Promise<Check[]> {
   const { inspectDatabase } = await import('../../storage/inspect-database.ts');
+  const { litellmSentence } = await import('../../storage/queries/litellm-tables.ts');
   let facts: Awaited<ReturnType<typeof inspectDatabase>>;
   try {
     facts = await inspectDatabase(url, nowMs);
@@ -38,7 +39,9 @@ async function checkUrl(settings: Settings, url: string, nowMs: () => number): P
   const {
     clockAheadMs,
     description,
+    litellm,
     neededSchemaVersion: needed,
+    readOnly,
     roundTripMs,
     schemaVersion,
     serverTooOld,
@@ -51,6 +54,8 @@ async function checkUrl(settings: Settings, url: string, nowMs: () => number): P
       : ok('database', `${found}, ${roundTripMs} ms away`),
     checkSchema(schemaVersion, needed, settings.disableSchemaUpdate),
     checkClock(clockAheadMs),
+    ...(readOnly ? [fail('database', `${description} is read-only`, 'Set DATABASE_URL to the primary server.')] : []),
+    ...(litellm === null ? [] : [ok('database of LiteLLM', litellmSentence(litellm))]),
   ];
   if (settings.directUrl === null) return checks;
   try {

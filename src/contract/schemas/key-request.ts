@@ -5,7 +5,17 @@ import { bool, dict, float, id, int, json, money, text, texts } from './lax.ts';
 export const KEY_TYPES = ['default', 'llm_api', 'management', 'read_only'] as const;
 const LIMIT_TYPES = ['guaranteed_throughput', 'best_effort_throughput', 'dynamic'] as const;
 
+export const FENCE_CLASSES = ['normal', 'strict'] as const;
+export const REGIONS_PER_KEY_MAX = 100;
+
 const limitType = z.enum(LIMIT_TYPES);
+/** As `CLAVIGER_REGION` is checked. */
+const region = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    'must be the name of a region: 1 to 63 letters, digits, dots, dashes and underscores',
+  );
 const intPerName = z.record(z.string(), int);
 
 const objectPermission = z.looseObject({
@@ -85,6 +95,8 @@ const keyFields = {
   router_settings: dict.nullish(),
   auto_rotate: bool.nullish(),
   rotation_interval: text.nullish(),
+  allowed_regions: z.array(region).max(REGIONS_PER_KEY_MAX).nullish(),
+  fence: z.enum(FENCE_CLASSES).nullish(),
   send_invite_email: bool.nullish(),
 };
 

@@ -41,6 +41,10 @@ export const keyRow = z.looseObject({
   blocked: z.boolean(),
   auto_rotate: z.boolean(),
   rotation_interval: z.string().nullable(),
+  allowed_regions: list.describe('Regions whose instances serve the key; empty: all.'),
+  fence: z
+    .enum(['normal', 'strict'])
+    .describe('While an instance is cut off, it admits the key for 24 hours (`normal`) or 60 seconds (`strict`).'),
   litellm_budget_table: z.unknown(),
   created_at: time,
   created_by: z.string().nullable(),

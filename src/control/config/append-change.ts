@@ -1,8 +1,15 @@
-import type { Change, Lane, Revision } from '../../domain/change.ts';
+import type { Lane, Revision } from '../../domain/change.ts';
+import type { ModelRecord } from '../../domain/stored-model.ts';
 import type { JsonValue, VirtualKey } from '../../domain/virtual-key.ts';
 import type { Database, Tx } from '../../storage/db.ts';
-import { appendEntry, type ChangeEntry, notifyRevision } from '../../storage/repositories/change-log.ts';
-import { changeFromLog } from '../fleet/change-from-log.ts';
+import {
+  appendEntry,
+  type ChangeEntry,
+  type ChangeKind,
+  type LoggedChange,
+  notifyRevision,
+} from '../../storage/repositories/change-log.ts';
+import { changesFromLog } from '../fleet/change-from-log.ts';
 import type { Stretch } from '../fleet/change-tail.ts';
 
 /** Who changes something, and in which request. */
@@ -15,14 +22,16 @@ export interface Origin {
   readonly requestId: string;
 }
 
-/** One object before and after. A key in here has its secrets sealed. */
-export interface Edit {
-  readonly kind: 'key';
+/** One object before and after. What is in here has its secrets sealed. */
+export type Edit = EditOf<'key', VirtualKey> | EditOf<'model', ModelRecord> | EditOf<'setting', JsonValue>;
+
+interface EditOf<Kind extends ChangeKind, Value> {
+  readonly kind: Kind;
   readonly objectId: string;
   readonly objectRev: number;
   readonly op: ChangeEntry['op'];
-  readonly before: VirtualKey | null;
-  readonly after: VirtualKey | null;
+  readonly before: Value | null;
+  readonly after: Value | null;
 }
 
 export interface CommittedChange<T> {
@@ -44,15 +53,16 @@ export async function appendChange<T>(
     const edits: Edit[] = [];
     const value = await work(tx, (edit) => edits.push(edit));
     if (edits.length === 0) return { value, stretch: null };
-    const changes: Change[] = [];
+    const logged: LoggedChange[] = [];
     let epoch = 0;
     let rev: Revision = 0;
+    let head = '';
     for (const edit of edits) {
-      ({ epoch, rev } = await appendEntry(tx, entryFrom(edit, origin)));
-      changes.push(changeFromLog({ rev, kind: edit.kind, objectId: edit.objectId, after: edit.after as JsonValue }));
+      ({ epoch, rev, head } = await appendEntry(tx, entryFrom(edit, origin)));
+      logged.push({ rev, kind: edit.kind, objectId: edit.objectId, after: edit.after as JsonValue, head });
     }
     await notifyRevision(tx, rev);
-    return { value, stretch: { epoch, from: rev - edits.length, to: rev, changes } };
+    return { value, stretch: { epoch, from: rev - edits.length, to: rev, changes: changesFromLog(logged), head } };
   });
 }
 
@@ -66,5 +76,5 @@ function entryFrom(edit: Edit, origin: Origin): ChangeEntry {
   };
 }
 
-/** Principals go everywhere at once. */
-const LANES: Readonly<Record<Edit['kind'], Lane>> = { key: 'fast' };
+/** Principals go everywhere at once and are in force as they arrive; the rest is validated there first. */
+const LANES: Readonly<Record<Edit['kind'], Lane>> = { key: 'fast', model: 'guarded', setting: 'guarded' };

@@ -3,25 +3,21 @@
  * them sealed, with a fingerprint that tells whether two are equal; answers show a few characters. The plain value is in a
  * request only.
  */
-import { maskKey } from '../../domain/generated-key.ts';
-import type { JsonObject, JsonValue, VirtualKey } from '../../domain/virtual-key.ts';
-import { fingerprint, seal } from '../../util/sealed-value.ts';
+import { isSealedSecret, mapSecrets, type OnSecret, type SealedSecret } from '../../domain/sealed-secret.ts';
+import type { JsonObject, VirtualKey } from '../../domain/virtual-key.ts';
+import { sealSecret } from './seal-secret.ts';
 
 /** The key as it is stored. What is sealed already stays as it is. */
 export function sealSecrets(key: VirtualKey, sealingKey: string): VirtualKey {
-  return mapSecrets(key, (value, path) => {
+  return mapKeySecrets(key, (value, path) => {
     if (typeof value !== 'string' || value === '' || value.startsWith('os.environ/')) return value;
-    return {
-      [SEALED]: seal(value, sealingKey, `virtual_key/${key.token}/${path}`),
-      fingerprint: fingerprint(value, sealingKey),
-      shown: maskKey(value),
-    };
+    return sealSecret(value, sealingKey, `virtual_key/${key.token}/${path}`);
   });
 }
 
 /** The key as answers show it. */
 export function maskSecrets(key: VirtualKey): VirtualKey {
-  return mapSecrets(key, (value) => (isSealed(value) ? value.shown : value));
+  return mapKeySecrets(key, (value) => (isSealedSecret(value) ? value.shown : value));
 }
 
 /**
@@ -29,28 +25,14 @@ export function maskSecrets(key: VirtualKey): VirtualKey {
  */
 export function keepMaskedSecrets(next: VirtualKey, stored: VirtualKey): VirtualKey {
   const sealed = new Map<string, SealedSecret>();
-  mapSecrets(stored, (value, path) => {
-    if (isSealed(value)) sealed.set(path, value);
+  mapKeySecrets(stored, (value, path) => {
+    if (isSealedSecret(value)) sealed.set(path, value);
     return value;
   });
-  return mapSecrets(next, (value, path) => {
+  return mapKeySecrets(next, (value, path) => {
     const known = sealed.get(path);
     return known !== undefined && known.shown === value ? known : value;
   });
-}
-
-const SEALED = '$sealed';
-
-type SealedSecret = { [SEALED]: string; fingerprint: string; shown: string };
-
-function isSealed(value: JsonValue): value is SealedSecret {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    !Array.isArray(value) &&
-    typeof value[SEALED] === 'string' &&
-    typeof value.shown === 'string'
-  );
 }
 
 /** In callbacks and secret managers anything that sounds like a secret is one. */
@@ -58,30 +40,18 @@ const CALLBACK_SECRET = /key|secret|token|password|credential|authorization/i;
 /** Elsewhere names may be those of models, so the whole word has to fit. */
 const SETTING_SECRET = /^(.*[_-])?(api_?key|secret(_?key)?|access_?key|private_?key|password|token|credentials)$/i;
 
-type OnSecret = (value: JsonValue, path: string) => JsonValue;
-
-function mapSecrets(key: VirtualKey, onSecret: OnSecret): VirtualKey {
+function mapKeySecrets(key: VirtualKey, onSecret: OnSecret): VirtualKey {
+  const isCallbackSecret = (name: string) => CALLBACK_SECRET.test(name);
+  const isSettingSecret = (name: string) => SETTING_SECRET.test(name);
   const metadata: JsonObject = { ...key.metadata };
   for (const name of ['logging', 'secret_manager_settings']) {
     const value = metadata[name];
-    if (value !== undefined) metadata[name] = walk(value, `metadata.${name}`, CALLBACK_SECRET, onSecret);
+    if (value !== undefined) metadata[name] = mapSecrets(value, `metadata.${name}`, isCallbackSecret, onSecret);
   }
   return {
     ...key,
     metadata,
-    config: walk(key.config, 'config', SETTING_SECRET, onSecret) as JsonObject,
-    router_settings: walk(key.router_settings, 'router_settings', SETTING_SECRET, onSecret),
+    config: mapSecrets(key.config, 'config', isSettingSecret, onSecret) as JsonObject,
+    router_settings: mapSecrets(key.router_settings, 'router_settings', isSettingSecret, onSecret),
   };
-}
-
-function walk(value: JsonValue, path: string, names: RegExp, onSecret: OnSecret): JsonValue {
-  if (Array.isArray(value)) return value.map((item, index) => walk(item, `${path}.${index}`, names, onSecret));
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => {
-      const innerPath = `${path}.${name}`;
-      const isSecret = names.test(name) && (typeof inner === 'string' || isSealed(inner));
-      return [name, isSecret ? onSecret(inner, innerPath) : walk(inner, innerPath, names, onSecret)];
-    }),
-  );
 }

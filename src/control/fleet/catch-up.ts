@@ -1,78 +1,170 @@
-import { type Change, type Position, SETTING_FLEET_KEY } from '../../domain/change.ts';
+import { type Position, SETTING_FLEET_KEY } from '../../domain/change.ts';
 import { principalFromKey } from '../../domain/principal-from-key.ts';
-import { ENTITIES_PER_FRAME_MAX, FEED_PROTOCOL } from '../../feed/protocol.ts';
+import { servesRegion, storedModelFrom } from '../../domain/stored-model.ts';
+import { type DownFrame, ENTITIES_PER_FRAME_MAX, type Hello } from '../../feed/protocol.ts';
 import type { Database, Tx } from '../../storage/db.ts';
 import { countKeys, deletedTokensAfter, keysAfter } from '../../storage/queries/feed-snapshot.ts';
 import { readChanges } from '../../storage/repositories/change-log.ts';
-import { readPosition } from '../../storage/repositories/installation.ts';
-import { changeFromLog } from './change-from-log.ts';
-import type { Subscriber } from './subscriber.ts';
+import { readPositionAndHead } from '../../storage/repositories/installation.ts';
+import { allModels } from '../../storage/repositories/models.ts';
+import { Turns } from '../../util/turns.ts';
+import { changesFromLog } from './change-from-log.ts';
+import type { ChangeTail, Stretch } from './change-tail.ts';
+import { principalForProtocol1 } from './changes-for.ts';
+import { raiseEpoch, relationOf } from './raise-epoch.ts';
+import { RECENT_REVISIONS_MAX, type RecentChanges } from './recent-changes.ts';
+import { type Subscriber, SubscriberGone } from './subscriber.ts';
 
 /** A subscriber that is further behind gets a snapshot: that many changes are about as long as one, and slower to apply. */
-export const DELTA_REVISIONS_MAX = 1_000;
+export const DELTA_REVISIONS_MAX = RECENT_REVISIONS_MAX;
+/** Snapshots that are read and sent at once: each holds a connection of the pool until its subscriber has taken it. */
+export const SNAPSHOTS_AT_ONCE_MAX = 4;
+/** Reads of the change log at once, so that a fleet that comes back leaves connections to the management API. */
+export const DELTA_READS_AT_ONCE_MAX = 4;
+/** A snapshot that takes longer is given up, and its place is free again. */
+export const SNAPSHOT_MAX_MS = 10 * 60_000;
+/** Who has waited so long for its turn is told to come back. */
+export const PLACE_WAIT_MAX_MS = 10 * 60_000;
+
+/** There was no turn in time. */
+export class NoPlace extends Error {
+  override name = 'NoPlace';
+}
 
 export interface CatchUpSource {
   readonly db: Database;
+  readonly tail: ChangeTail;
+  readonly recent: RecentChanges;
   /** Base64. */
   readonly fleetKey: string;
+  readonly places: CatchUpPlaces;
+}
+
+/** Who is served at once; the others wait, and pings tell them that they are not forgotten. */
+export interface CatchUpPlaces {
+  readonly snapshots: Turns;
+  readonly deltaReads: Turns;
+}
+
+export function createCatchUpPlaces(snapshotsAtOnceMax: number = SNAPSHOTS_AT_ONCE_MAX): CatchUpPlaces {
+  return { snapshots: new Turns(snapshotsAtOnceMax), deltaReads: new Turns(DELTA_READS_AT_ONCE_MAX) };
 }
 
 /**
- * Brings a subscriber from what it has to `current` (as the tail knows it) or later, and makes it live. Whatever the tail hands on
- * meanwhile waits in the subscriber.
+ * Brings a subscriber from what it has to what the tail knows or later, and makes it live. Whatever the tail hands on meanwhile waits in
+ * the subscriber. 'forked': what it has is not of this database's history; the epoch has been raised, and it must come again.
  */
 export async function catchUp(
   subscriber: Subscriber,
-  have: Position | null,
-  current: Position,
+  hello: Pick<Hello, 'have' | 'head'>,
   source: CatchUpSource,
-): Promise<void> {
-  const changes = canContinue(have, current) ? await changesSince(have, current, source.db) : null;
-  if (have === null || changes === null) {
-    await source.db.snapshot((tx) => sendSnapshot(subscriber, tx, source.fleetKey));
-    return;
+): Promise<'live' | 'forked'> {
+  const { db, places } = source;
+  const have = hello.have;
+  const missed =
+    have === null ? null : await inTurn(places.deltaReads, () => missedSince(have, hello.head ?? null, source));
+  if (missed === 'forked') return missed;
+  if (have !== null && missed !== null) {
+    subscriber.write(welcome(subscriber, missed.position, 'delta', missed.head));
+    subscriber.goLive(have, missed.stretches);
+    return 'live';
   }
-  const to = changes.at(-1)?.rev ?? have.rev;
-  subscriber.write({ t: 'welcome', protocol: FEED_PROTOCOL, position: current, mode: 'delta' });
-  subscriber.writeDelta({ epoch: have.epoch, from: have.rev, to, changes });
-  subscriber.goLive(to);
+  await inTurn(places.snapshots, async () => {
+    if (subscriber.gone) throw new SubscriberGone('the subscriber went away while it waited for a snapshot');
+    const timer = setTimeout(() => subscriber.close(), SNAPSHOT_MAX_MS);
+    try {
+      await db.snapshot((tx) => sendSnapshot(subscriber, tx, source.fleetKey));
+    } finally {
+      clearTimeout(timer);
+    }
+  });
+  return 'live';
 }
 
-/** Null: the change log does not reach back that far. */
-async function changesSince(have: Position, current: Position, db: Database): Promise<Change[] | null> {
+async function inTurn<T>(turns: Turns, work: () => Promise<T>): Promise<T> {
+  if (!(await turns.take(PLACE_WAIT_MAX_MS))) throw new NoPlace('too many gateway processes come back at once');
+  try {
+    return await work();
+  } finally {
+    turns.give();
+  }
+}
+
+interface Missed {
+  /** What `welcome` says. */
+  readonly position: Position;
+  readonly head: string | null;
+  readonly stretches: readonly Stretch[];
+}
+
+/** Null: the change log does not lead from there to the present, or it is too far. */
+async function missedSince(
+  have: Position,
+  head: string | null,
+  source: CatchUpSource,
+): Promise<Missed | 'forked' | null> {
+  const { db, tail, recent } = source;
+  const position = tail.position!;
+  if (have.installation !== position.installation || have.epoch < position.epoch) return null;
+  const isCurrent = have.epoch === position.epoch && have.rev === position.rev;
   // One that is up to date is served without the database, so that it can come back while that is away.
-  if (have.rev === current.rev) return [];
-  const logged = await db.read((tx) =>
-    readChanges(tx, { epoch: have.epoch, after: have.rev, limit: DELTA_REVISIONS_MAX }),
-  );
-  const isComplete = logged[0]?.rev === have.rev + 1 && logged.at(-1)!.rev >= current.rev;
-  return isComplete ? logged.map(changeFromLog) : null;
+  if (isCurrent && (head === null || head === tail.head)) {
+    return { position, head: tail.head, stretches: [] };
+  }
+  const known = await recent.since(have, head);
+  if (known !== null) return { position: tail.position!, head: tail.head, stretches: known };
+  const held = { position: have, head };
+  const relation = await relationOf(db, held);
+  if (relation === 'older') return null;
+  if (relation === 'forked') {
+    // Also when somebody else has raised it by now.
+    await raiseEpoch(db, held);
+    return 'forked';
+  }
+  const { epoch, rev: after } = have;
+  // Where the tail stands by now: another control process may have told the subscriber more than ours knew.
+  if (tail.position!.rev < after) await tail.poll();
+  const current = tail.position!;
+  if (epoch !== current.epoch || after > current.rev || current.rev - after > DELTA_REVISIONS_MAX) return null;
+  const logged = await db.read((tx) => readChanges(tx, { epoch, after, limit: DELTA_REVISIONS_MAX }));
+  const newest = logged.at(-1);
+  if (newest === undefined) return after === current.rev ? { position: current, head: tail.head, stretches: [] } : null;
+  if (logged[0]!.rev !== after + 1 || newest.rev < current.rev) return null;
+  return { position: current, head: null, stretches: stretchesOf(epoch, after, logged) };
 }
 
-function canContinue(have: Position | null, current: Position): have is Position {
-  return (
-    have !== null &&
-    have.installation === current.installation &&
-    have.epoch === current.epoch &&
-    have.rev <= current.rev &&
-    current.rev - have.rev <= DELTA_REVISIONS_MAX
-  );
+/** Of one frame each, so that the audit head is known wherever one ends. */
+function stretchesOf(epoch: number, after: number, logged: Awaited<ReturnType<typeof readChanges>>): Stretch[] {
+  const stretches: Stretch[] = [];
+  let from = after;
+  for (let start = 0; start < logged.length; start += ENTITIES_PER_FRAME_MAX) {
+    const piece = logged.slice(start, start + ENTITIES_PER_FRAME_MAX);
+    const { rev: to, head } = piece.at(-1)!;
+    stretches.push({ epoch, from, to, changes: changesFromLog(piece), head });
+    from = to;
+  }
+  return stretches;
 }
 
-/** Revision and keys are of the same moment, because `tx` sees one. */
+/** Revision, keys and models are of the same moment, because `tx` sees one. */
 async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): Promise<void> {
-  const position = await readPosition(tx);
+  const isProtocol1 = subscriber.protocol < 2;
+  const { position, head } = await readPositionAndHead(tx);
   const keyCount = await countKeys(tx);
-  subscriber.write({ t: 'welcome', protocol: FEED_PROTOCOL, position, mode: 'snapshot' });
+  subscriber.write(welcome(subscriber, position, 'snapshot', head));
   subscriber.write({ t: 'snapshot-begin', position, keyCount });
   subscriber.write({ t: 'settings', settings: { [SETTING_FLEET_KEY]: fleetKey } });
+  if (!isProtocol1) await sendModels(subscriber, tx);
   for (let after = 0n; ; ) {
     const { keys, last } = await keysAfter(tx, after, ENTITIES_PER_FRAME_MAX);
     if (last === null) break;
     after = last;
     await subscriber.writeSlowly({
       t: 'keys',
-      keys: keys.map(({ key, spendNano }) => ({ principal: principalFromKey(key), spendNano: String(spendNano) })),
+      keys: keys.map(({ key, spendNano }) => {
+        const principal = principalFromKey(key);
+        return { principal: isProtocol1 ? principalForProtocol1(principal) : principal, spendNano: String(spendNano) };
+      }),
     });
   }
   for (let after = ''; ; ) {
@@ -81,7 +173,27 @@ async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): P
     after = tokens.at(-1)!;
     await subscriber.writeSlowly({ t: 'deleted-keys', tokens });
   }
-  subscriber.write({ t: 'snapshot-end', position });
+  subscriber.write({ t: 'snapshot-end', position, ...(isProtocol1 ? {} : { head }) });
   // At once: it has everything, whatever becomes of the transaction that read it.
-  subscriber.goLive(position.rev);
+  subscriber.goLive(position);
+}
+
+async function sendModels(subscriber: Subscriber, tx: Tx): Promise<void> {
+  const models = (await allModels(tx))
+    .map(({ model }) => storedModelFrom(model))
+    .filter((model) => servesRegion(model, subscriber.region));
+  for (let start = 0; start < models.length; start += ENTITIES_PER_FRAME_MAX) {
+    const page = models.slice(start, start + ENTITIES_PER_FRAME_MAX);
+    await subscriber.writeSlowly({ t: 'models', models: page });
+  }
+}
+
+function welcome(
+  { protocol }: Subscriber,
+  position: Position,
+  mode: 'snapshot' | 'delta',
+  head: string | null,
+): DownFrame {
+  const frame = { t: 'welcome', protocol, position, mode } as const;
+  return protocol < 2 || head === null ? frame : { ...frame, head };
 }

@@ -14,6 +14,7 @@ function away(): Database {
     read: refuse,
     snapshot: refuse,
     write: refuse,
+    ask: refuse,
     usage: () => ({ open: 0, idle: 0, waiting: 0 }),
     close: () => Promise.resolve(),
   };
@@ -37,6 +38,7 @@ const stretch = (from: number, to: number, epoch = 1): Stretch => ({
     id: 's',
     value: from + n + 1,
   })),
+  head: to.toString(16).padStart(64, '0'),
 });
 
 describe('local changes', () => {

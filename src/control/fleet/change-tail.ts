@@ -1,17 +1,20 @@
 import type { Change, Position } from '../../domain/change.ts';
+import { ENTITIES_PER_FRAME_MAX } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Database } from '../../storage/db.ts';
-import { readChanges } from '../../storage/repositories/change-log.ts';
-import { readPosition } from '../../storage/repositories/installation.ts';
+import { readTail } from '../../storage/queries/read-tail.ts';
 import type { Clock } from '../../util/clock.ts';
-import { changeFromLog } from './change-from-log.ts';
+import { changesFromLog } from './change-from-log.ts';
 
 /** A contiguous stretch of history: the changes of revisions `from`+1 .. `to`. */
 export interface Stretch {
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
+  /** What gateway processes get to know of them, in order of revision. */
   readonly changes: readonly Change[];
+  /** Audit head (hex) at `to`. */
+  readonly head: string;
 }
 
 export interface ChangeTailOptions {
@@ -25,8 +28,8 @@ export interface ChangeTailOptions {
 
 /** The truth about changes of other instances; a NOTIFY only makes the next poll come at once. */
 export const POLL_INTERVAL_MS = 250;
-/** Changes read at once; a tail that is further behind reads again. */
-export const CHANGES_PER_POLL_MAX = 1_000;
+/** Changes read at once, and so in one stretch; a tail that is further behind reads again. */
+export const CHANGES_PER_POLL_MAX = ENTITIES_PER_FRAME_MAX;
 /** Local changes that wait for an earlier one of another instance. Beyond it they are dropped: the poll finds them. */
 const EARLY_STRETCHES_MAX = 1_000;
 
@@ -39,6 +42,7 @@ export class ChangeTail {
   readonly #listeners = new Set<(stretch: Stretch) => void>();
   readonly #early = new Map<number, Stretch>();
   #position: Position | null = null;
+  #head: string | null = null;
   /** Monotonic time before the newest read that succeeded. */
   #readAtMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | null = null;
@@ -56,6 +60,11 @@ export class ChangeTail {
     return this.#position;
   }
 
+  /** Audit head (hex) at `position`; null until it has been read. */
+  get head(): string | null {
+    return this.#head;
+  }
+
   /** How long ago the database confirmed `position`. Grows while it is away; never NaN, at most what a frame can carry. */
   dbAgeMs(): number {
     const age = this.#options.clock.monotonicMs() - this.#readAtMs;
@@ -63,8 +72,9 @@ export class ChangeTail {
   }
 
   /** `readAtMs` is the monotonic time at which `position` was asked for. */
-  start(position: Position, readAtMs: number): void {
+  start(position: Position, readAtMs: number, head: string | null = null): void {
     this.#position = position;
+    this.#head = head;
     this.#readAtMs = readAtMs;
     this.#schedule();
   }
@@ -88,6 +98,12 @@ export class ChangeTail {
     if (this.#early.size < EARLY_STRETCHES_MAX) this.#early.set(stretch.from, stretch);
     this.#advanceOverEarly();
     if (this.#early.size > 0) void this.poll();
+  }
+
+  /** Reads what is new beside a poll that is under way, for somebody who waits. Rejects when the database does not answer. */
+  async readNow(): Promise<void> {
+    if (this.#stopped || this.#position === null) return;
+    while (await this.#readOnce());
   }
 
   /** Reads what is new, now. While a read is under way, another one follows it. */
@@ -132,28 +148,28 @@ export class ChangeTail {
     const { db, clock } = this.#options;
     const known = this.#position!;
     const askedAtMs = clock.monotonicMs();
-    const { now, changes } = await db.read(async (tx) => {
-      const now = await readPosition(tx);
-      const isNew = now.epoch === known.epoch && now.rev > known.rev;
-      const rows = isNew
-        ? await readChanges(tx, { epoch: known.epoch, after: known.rev, limit: CHANGES_PER_POLL_MAX })
-        : [];
-      return { now, changes: rows.map(changeFromLog) };
-    });
+    const knownHead = this.#head;
+    const { now, head, logged, headThere } = await readTail(db, known, CHANGES_PER_POLL_MAX);
     const before = this.#position!;
+    // A restored database that has moved on since has our revision too, with another head.
+    const isForked = knownHead !== null && headThere !== null && headThere !== knownHead;
     // What was published while we read may be newer than what we read, which is not a history that went back.
-    if (now.installation !== known.installation || now.epoch !== known.epoch || now.rev < known.rev) {
+    if (now.installation !== known.installation || now.epoch !== known.epoch || now.rev < known.rev || isForked) {
       this.#options.onHistoryReplaced(before, now);
       return false;
     }
-    const fresh = changes.filter((change) => change.rev > before.rev);
-    const to = fresh.at(-1)?.rev;
-    if (to !== undefined) this.#advance({ epoch: before.epoch, from: before.rev, to, changes: fresh });
+    const fresh = logged.filter(({ rev }) => rev > before.rev);
+    const newest = fresh.at(-1);
+    if (newest !== undefined) {
+      const { rev: to, head } = newest;
+      this.#advance({ epoch: before.epoch, from: before.rev, to, changes: changesFromLog(fresh), head });
+    }
     this.#advanceOverEarly();
     const isCurrent = this.#position!.rev >= now.rev;
     // An age is claimed only for a position that the read has confirmed.
-    if (isCurrent) this.#readAtMs = askedAtMs;
-    return !isCurrent && to !== undefined;
+    if (isCurrent) this.#readAtMs = Math.max(this.#readAtMs, askedAtMs);
+    if (this.#position!.rev === now.rev) this.#head = head;
+    return !isCurrent && newest !== undefined;
   }
 
   #advanceOverEarly(): void {
@@ -169,6 +185,7 @@ export class ChangeTail {
 
   #advance(stretch: Stretch): void {
     this.#position = { ...this.#position!, rev: stretch.to };
+    this.#head = stretch.head;
     for (const listener of this.#listeners) listener(stretch);
   }
 }

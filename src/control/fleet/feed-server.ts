@@ -3,21 +3,37 @@
  * gateway processes only, and a stream that stays open for days wants nothing between it and the socket.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { FeedFormatError, parseAck, parseHello, parseUsageBatch } from '../../feed/codec.ts';
 import {
+  FeedFormatError,
+  parseAck,
+  parseDenialReport,
+  parseHello,
+  parsePingRequest,
+  parseUsageBatch,
+} from '../../feed/codec.ts';
+import {
+  type DenialReply,
+  type DenialReport,
   type DownFrame,
   FEED_PING_INTERVAL_MS,
   FEED_PROTOCOL,
   FEED_PROTOCOL_MIN,
+  type Hello,
+  type PingReply,
+  type PingRequest,
   type UsageBatch,
   type UsageReply,
 } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Database, DatabaseBusy, DatabaseUnavailable } from '../../storage/db.ts';
+import type { Clock } from '../../util/clock.ts';
 import { ForeignUsage } from '../money/ingest.ts';
-import { catchUp } from './catch-up.ts';
+import { catchUp, createCatchUpPlaces } from './catch-up.ts';
 import type { ChangeTail } from './change-tail.ts';
-import type { Registry } from './registry.ts';
+import { assertOwn, type FeedPeer } from './feed-peer.ts';
+import { Refusal } from './feed-refusal.ts';
+import { RecentChanges } from './recent-changes.ts';
+import type { Registry, RegistryEntry } from './registry.ts';
 import { Subscriber, SubscriberGone } from './subscriber.ts';
 
 export interface FeedServerOptions {
@@ -27,31 +43,45 @@ export interface FeedServerOptions {
   /** Base64; null until the database has been opened. */
   readonly fleetKey: () => string | null;
   readonly ingest: (batch: UsageBatch) => Promise<UsageReply>;
+  readonly answerPing: (ping: PingRequest) => Promise<PingReply>;
+  readonly takeDenials: (report: DenialReport) => Promise<DenialReply>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly random: () => number;
   readonly log: Log;
   readonly pingIntervalMs?: number;
+  readonly ackWindowMaxMs?: number;
+  readonly snapshotsAtOnceMax?: number;
 }
 
 /** A larger body is refused; the longest honest one is a batch of some hundred records. */
 export const FEED_BODY_BYTES_MAX = 16 * 1024 * 1024;
 /** While the database is away or the control process leaves. */
 const COME_BACK_MS = 500;
+/**
+ * When the control process leaves, those who are connected come back spread over this time for each of them, and over `GOAWAY_SPREAD_MS` at
+ * most: two need not wait for each other, a thousand must.
+ */
+export const GOAWAY_SPREAD_PER_SUBSCRIBER_MS = 10;
+export const GOAWAY_SPREAD_MS = 10_000;
+/** An epoch so far beyond ours is not one that this installation has been through. */
+const EPOCHS_AHEAD_MAX = 1_000;
 
 export interface FeedServer {
   readonly server: Server;
+  /** Answers one request whose body was read: of a joined worker whose signature was verified, or (null) of the own instance. */
+  handle(path: string, body: string, peer: FeedPeer | null, response: ServerResponse): Promise<void>;
   /** Tells all subscribers to come back, to the next control process. */
   close(): Promise<void>;
 }
 
 export function createFeedServer(options: FeedServerOptions): FeedServer {
   const { tail, registry, log } = options;
-  const subscribers = new Set<Subscriber>();
+  const subscribers = new Map<RegistryEntry, Subscriber>();
+  const places = createCatchUpPlaces(options.snapshotsAtOnceMax);
+  const recent = new RecentChanges(options.db, tail);
 
   const server = createServer((request, response) => {
-    route(request, response).catch((error: unknown) => {
-      const { status, message } = refusalOf(error);
-      if (status === 500) log.error({ err: error, path: request.url }, 'a feed request failed');
-      answer(response, status, { error: message });
-    });
+    route(request, response).catch((error: unknown) => answerFailure(error, request.url ?? '', response, log));
   });
   // A stream is open for days; each request is short, and its sender is one of ours.
   server.requestTimeout = 0;
@@ -63,28 +93,58 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
   };
   const ping = setInterval(() => {
     const frame = pingFrame();
-    if (frame !== null) for (const subscriber of subscribers) subscriber.write(frame);
+    if (frame !== null) for (const subscriber of subscribers.values()) subscriber.ping(frame);
   }, options.pingIntervalMs ?? FEED_PING_INTERVAL_MS);
 
   async function route(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method !== 'POST') throw new Refusal(405, 'the feed takes POST requests only');
-    const body = await readText(request);
-    switch (request.url) {
+    const body = (await readBody(request)).toString('utf8');
+    return handle(request.url ?? '', body, null, response);
+  }
+
+  async function handle(path: string, body: string, peer: FeedPeer | null, response: ServerResponse): Promise<void> {
+    switch (path) {
       case '/feed/v1/stream':
-        return stream(body, response);
-      case '/feed/v1/ack':
-        if (!registry.acknowledge(parseAck(body))) throw new Refusal(409, 'this session is not connected');
+        return stream(body, peer, response);
+      case '/feed/v1/ack': {
+        const ack = parseAck(body);
+        assertOwn(peer, ack);
+        if (!registry.acknowledge(ack)) throw new Refusal(409, NOT_CONNECTED);
+        subscriberOf(ack)?.acknowledge(ack);
         response.writeHead(204).end();
         return;
-      case '/feed/v1/usage':
-        return answer(response, 200, await options.ingest(parseUsageBatch(body)));
+      }
+      case '/feed/v1/ping': {
+        const ping = parsePingRequest(body);
+        assertOwn(peer, ping);
+        if (!registry.heard(ping)) throw new Refusal(409, NOT_CONNECTED);
+        subscriberOf(ping)?.acknowledge(ping);
+        return answer(response, 200, await options.answerPing(ping));
+      }
+      case '/feed/v1/denials': {
+        const report = parseDenialReport(body);
+        assertOwn(peer, report);
+        if (registry.find(report) === null) throw new Refusal(409, NOT_CONNECTED);
+        return answer(response, 200, await options.takeDenials(report));
+      }
+      case '/feed/v1/usage': {
+        const batch = parseUsageBatch(body);
+        assertOwn(peer, batch);
+        return answer(response, 200, await options.ingest(batch));
+      }
       default:
         throw new Refusal(404, 'the feed has no such path');
     }
   }
 
-  async function stream(body: string, response: ServerResponse): Promise<void> {
+  function subscriberOf(session: Pick<Hello, 'gatewayId' | 'session'>): Subscriber | undefined {
+    const entry = registry.find(session);
+    return entry === null ? undefined : subscribers.get(entry);
+  }
+
+  async function stream(body: string, peer: FeedPeer | null, response: ServerResponse): Promise<void> {
     const hello = parseHello(body);
+    assertOwn(peer, hello);
     if (hello.protocol < FEED_PROTOCOL_MIN || hello.protocol > FEED_PROTOCOL) {
       throw new Refusal(
         400,
@@ -95,9 +155,24 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
     const fleetKey = options.fleetKey();
     if (current === null || fleetKey === null) throw new DatabaseUnavailable('the database has not been reached yet');
 
+    if (hello.have !== null && hello.have.epoch > current.epoch + EPOCHS_AHEAD_MAX) {
+      throw new Refusal(
+        409,
+        `epoch ${hello.have.epoch} is not of this installation, which is in epoch ${current.epoch}`,
+      );
+    }
+
     response.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' });
     response.flushHeaders();
-    const subscriber = new Subscriber(response);
+    const { gatewayId } = hello;
+    const subscriber = new Subscriber(response, {
+      hello,
+      epoch: current.epoch,
+      nowMs: () => options.clock.nowMs(),
+      encode: peer?.encode,
+      onClosed: (reason) => log.warn({ gatewayId, reason }, 'a gateway process was disconnected from the feed'),
+      ...(options.ackWindowMaxMs === undefined ? {} : { ackWindowMaxMs: options.ackWindowMaxMs }),
+    });
     const entry = registry.claim(hello, subscriber);
     if (entry === null) {
       subscriber.supersede();
@@ -105,17 +180,24 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
     }
     // Before anything is read: what is committed from here on reaches the subscriber.
     const stopOffering = tail.onStretch((stretch) => subscriber.offer(stretch));
-    subscribers.add(subscriber);
+    subscribers.set(entry, subscriber);
     response.on('close', () => {
-      subscribers.delete(subscriber);
+      subscribers.delete(entry);
       stopOffering();
       registry.release(entry);
     });
     try {
-      await catchUp(subscriber, hello.have, current, { db: options.db, fleetKey });
+      const outcome = await catchUp(subscriber, hello, { db: options.db, tail, recent, fleetKey, places });
+      if (outcome === 'forked') {
+        log.error({ gatewayId, have: hello.have }, HISTORY_FORKED);
+        subscriber.goAway(COME_BACK_MS);
+        // It notices that the epoch is another one, and this process starts anew.
+        void tail.poll();
+        return;
+      }
       // At once, so that it can say "there is no such key" from its first second on.
       const frame = pingFrame();
-      if (frame !== null) subscriber.write(frame);
+      if (frame !== null) subscriber.ping(frame);
     } catch (error) {
       if (!subscriber.live && !(error instanceof SubscriberGone)) {
         log.warn({ err: error, gatewayId: hello.gatewayId }, 'a gateway process could not be brought up to date');
@@ -126,24 +208,30 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
 
   return {
     server,
+    handle,
     close: () =>
       new Promise((resolve) => {
         clearInterval(ping);
         server.close(() => resolve());
-        for (const subscriber of subscribers) subscriber.goAway(COME_BACK_MS);
+        const spreadMs = Math.min(GOAWAY_SPREAD_MS, subscribers.size * GOAWAY_SPREAD_PER_SUBSCRIBER_MS);
+        for (const subscriber of subscribers.values()) {
+          subscriber.goAway(COME_BACK_MS + Math.round(options.random() * spreadMs));
+        }
         server.closeIdleConnections();
       }),
   };
 }
 
-/** A refusal with a status and a sentence; gateway processes log it. */
-export class Refusal extends Error {
-  override name = 'Refusal';
-  readonly status: number;
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
+const NOT_CONNECTED = 'this session is not connected';
+const HISTORY_FORKED =
+  'a gateway process has seen history that this database does not have: it was restored or lost its tail. A new epoch begins, and what is known as blocked or deleted stays refused';
+
+/** Answers with what went wrong, unless the answer has begun. */
+export function answerFailure(error: unknown, path: string, response: ServerResponse, log: Log): void {
+  const { status, message } = refusalOf(error);
+  if (status === 500) log.error({ err: error, path }, 'a feed request failed');
+  const { code = null, extra = {} } = error instanceof Refusal ? error : {};
+  answer(response, status, { error: message, ...(code === null ? {} : { code }), ...extra });
 }
 
 function refusalOf(error: unknown): { status: number; message: string } {
@@ -155,7 +243,7 @@ function refusalOf(error: unknown): { status: number; message: string } {
   return { status: 500, message: 'internal error' };
 }
 
-function answer(response: ServerResponse, status: number, body: object): void {
+export function answer(response: ServerResponse, status: number, body: object): void {
   if (response.headersSent || response.destroyed) return;
   const text = JSON.stringify(body);
   response.writeHead(status, {
@@ -166,13 +254,13 @@ function answer(response: ServerResponse, status: number, body: object): void {
   response.end(text);
 }
 
-async function readText(request: IncomingMessage): Promise<string> {
+export async function readBody(request: IncomingMessage, bytesMax = FEED_BODY_BYTES_MAX): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > FEED_BODY_BYTES_MAX) throw new Refusal(413, `the body is larger than ${FEED_BODY_BYTES_MAX} bytes`);
+    if (length > bytesMax) throw new Refusal(413, `the body is larger than ${bytesMax} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }

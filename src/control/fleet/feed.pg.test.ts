@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { FeedProbe, type FeedProbeOptions, postToFeed } from '../../../tests/support/feed-probe.ts';
 import { startControlPlane, type TestControlPlane } from '../../../tests/support/test-control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tests/support/test-database.ts';
+import { startFeed } from '../../../tests/support/test-feed.ts';
 import { usageRecord } from '../../../tests/support/usage-records.ts';
 import { appendEntry } from '../../storage/repositories/change-log.ts';
 import { AWAIT_APPLIED_MAX_MS } from './await-applied.ts';
@@ -91,8 +92,7 @@ describe('a subscriber', () => {
     const { installation, epoch, rev } = second.position!;
     const strangers = [
       { installation: '11111111-1111-4111-8111-111111111111', epoch, rev },
-      { installation, epoch: epoch + 1, rev },
-      { installation, epoch, rev: rev + 1 },
+      { installation, epoch: epoch - 1, rev },
     ];
     for (const have of strangers) {
       const probe = subscribe({ have });
@@ -135,9 +135,12 @@ describe('a subscriber', () => {
     first.close();
     const [a, b] = [await generate(), await generate()];
     await control.db.write((tx) => sql`delete from claviger.change_log where rev = ${a.rev}`.execute(tx));
-    const second = subscribe({ from: first });
+    // One that has just started: the others know it by heart.
+    const feed = await startFeed(database.url);
+    const second = subscribe({ from: first, socketPath: feed.socketPath });
     await second.untilRev(b.rev);
     expect(second.has('snapshot-end')).toBe(true);
+    await feed.close();
   });
 
   it('hears a ping each second with the age of the database read', async () => {
@@ -183,7 +186,7 @@ describe('a subscriber', () => {
       have: null,
     };
     const answer = await postToFeed(control.feedSocket, '/feed/v1/stream', hello);
-    expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('protocol 1, not 99')]);
+    expect([answer.status, answer.text]).toEqual([400, expect.stringContaining('protocols 1 to 2, not 99')]);
   });
 });
 
@@ -195,8 +198,8 @@ describe('the answer of a management write', () => {
   };
 
   it('waits until every live gateway process has confirmed the revision', async () => {
-    const quick = subscribe({ gatewayId: 'instance/0', acknowledge: true });
-    const slow = subscribe({ gatewayId: 'instance/1', session: 'slow' });
+    const quick = subscribe({ gatewayId: 'instance/0' });
+    const slow = subscribe({ gatewayId: 'instance/1', session: 'slow', acknowledge: false });
     await Promise.all([quick.until(() => quick.position !== null), slow.until(() => slow.position !== null)]);
     let answered = false;
     const write = generate().then((made) => {
@@ -213,7 +216,7 @@ describe('the answer of a management write', () => {
 
   it('waits 250 ms at most for one that does not confirm, and not at all when there is none', async () => {
     expect(await timed(() => generate())).toBeLessThan(AWAIT_APPLIED_MAX_MS);
-    const mute = subscribe();
+    const mute = subscribe({ acknowledge: false });
     await mute.until(() => mute.position !== null);
     const tookMs = await timed(() => generate());
     expect(tookMs).toBeGreaterThan(AWAIT_APPLIED_MAX_MS - 5);
@@ -236,8 +239,8 @@ describe('any history of keys', () => {
   it('looks the same to who followed it, to who came and went, and to who got a snapshot of its end', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 25 }), async (operations) => {
-        const follower = subscribe({ gatewayId: 'instance/0', session: 'follower', acknowledge: true });
-        let wanderer = subscribe({ gatewayId: 'instance/1', session: 'wanderer', acknowledge: true });
+        const follower = subscribe({ gatewayId: 'instance/0', session: 'follower' });
+        let wanderer = subscribe({ gatewayId: 'instance/1', session: 'wanderer' });
         await Promise.all([follower, wanderer].map((probe) => probe.until(() => probe.position !== null)));
         const keys: string[] = [];
         for (const { kind, which, elsewhere } of operations) {
@@ -252,7 +255,7 @@ describe('any history of keys', () => {
             if (status === 200) keys.push(custom);
           } else if (kind === 'reconnect') {
             wanderer.close();
-            wanderer = subscribe({ gatewayId: 'instance/1', session: 'wanderer', acknowledge: true, from: wanderer });
+            wanderer = subscribe({ gatewayId: 'instance/1', session: 'wanderer', from: wanderer });
           } else if (key !== undefined) {
             const body = kind === 'delete' ? { keys: [key] } : kind === 'update' ? { key, rpm_limit: which } : { key };
             await plane.call('POST', `/key/${kind}`, { body });

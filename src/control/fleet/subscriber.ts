@@ -1,8 +1,20 @@
 import type { ServerResponse } from 'node:http';
-import { encodeDownFrame } from '../../feed/codec.ts';
-import { type DownFrame, ENTITIES_PER_FRAME_MAX, FEED_BACKLOG_BYTES_MAX } from '../../feed/protocol.ts';
+import type { Position } from '../../domain/change.ts';
+import { type DownFrame, FEED_BACKLOG_BYTES_MAX, type FleetCommand, type Hello } from '../../feed/protocol.ts';
 import type { Stretch } from './change-tail.ts';
+import { changesFor } from './changes-for.ts';
+import { encodeFrame } from './encoded-change.ts';
 import type { FeedConnection } from './registry.ts';
+import {
+  ACK_WINDOW_MAX_MS,
+  initialSubscriberState,
+  isBehind,
+  type Part,
+  type SubscriberAction,
+  type SubscriberEvent,
+  type SubscriberState,
+  step,
+} from './subscriber-state.ts';
 
 /** A subscriber that takes nothing for so long while it is sent a snapshot is given up. */
 export const SNAPSHOT_STALL_MAX_MS = 30_000;
@@ -11,26 +23,38 @@ export class SubscriberGone extends Error {
   override name = 'SubscriberGone';
 }
 
-/**
- * The stream of one gateway process. It catches up first, from the change log or with a snapshot; what is committed meanwhile waits
- * and follows. Then it is live: each stretch is written as it comes. What it has not read is bounded; at the bound the stream ends and
- * the subscriber starts again from its revision.
- */
-export class Subscriber implements FeedConnection {
-  readonly #response: ServerResponse;
-  readonly #backlogBytesMax: number;
-  /** Revision up to which everything has been written; null while it catches up. */
-  #rev: number | null = null;
-  #waiting: Stretch[] = [];
-  #waitingChanges = 0;
+export interface SubscriberOptions {
+  readonly hello: Pick<Hello, 'protocol' | 'region'>;
+  readonly epoch: number;
+  readonly nowMs: () => number;
+  readonly ackWindowMaxMs?: number;
+  readonly backlogBytesMax?: number;
+  /** It was given up, with the reason; not called when it left by itself. */
+  readonly onClosed?: (reason: string) => void;
+  /** Frames as lines, for a joined worker; absent: plain. */
+  readonly encode?: ((frame: DownFrame) => string) | undefined;
+}
 
-  constructor(response: ServerResponse, backlogBytesMax: number = FEED_BACKLOG_BYTES_MAX) {
+/** The stream of one gateway process. All decisions are those of `subscriber-state.ts`; this class only does what they say. */
+export class Subscriber implements FeedConnection {
+  readonly protocol: number;
+  readonly region: string;
+  readonly #response: ServerResponse;
+  readonly #options: SubscriberOptions;
+  #state: SubscriberState;
+  #window: NodeJS.Timeout | null = null;
+
+  constructor(response: ServerResponse, options: SubscriberOptions) {
+    this.protocol = options.hello.protocol;
+    this.region = options.hello.region;
     this.#response = response;
-    this.#backlogBytesMax = backlogBytesMax;
+    this.#options = options;
+    this.#state = initialSubscriberState(this.protocol, options.epoch);
+    response.on('close', () => this.#handle({ type: 'gone' }));
   }
 
   get live(): boolean {
-    return this.#rev !== null;
+    return this.#state.phase === 'open' || this.#state.phase === 'window';
   }
 
   get gone(): boolean {
@@ -39,28 +63,33 @@ export class Subscriber implements FeedConnection {
 
   /** A stretch that was committed after the subscriber was registered. */
   offer(stretch: Stretch): void {
-    if (this.#rev !== null) {
-      this.#send(stretch);
-      return;
-    }
-    this.#waiting.push(stretch);
-    this.#waitingChanges += stretch.changes.length;
-    if (this.#waitingChanges > WAITING_CHANGES_MAX) this.close();
+    this.#handle({ type: 'offered', stretch: this.#adapted(stretch), nowMs: this.#options.nowMs() });
   }
 
-  /** It has everything up to `rev`: what waited follows, then it is live. */
-  goLive(rev: number): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#rev = rev;
-    for (const stretch of waiting) this.#send(stretch);
+  /** It has everything up to `position`, and gets what it missed since; what waited follows, then it is live. */
+  goLive(position: Position, missed: readonly Stretch[] = []): void {
+    if (position.epoch !== this.#state.epoch) {
+      // The tail is about to notice too; what it would hand on belongs to the epoch before.
+      this.close();
+      return;
+    }
+    const stretches = missed.map((stretch) => this.#adapted(stretch));
+    this.#handle({ type: 'caught-up', rev: position.rev, missed: stretches, nowMs: this.#options.nowMs() });
+  }
+
+  /** By an acknowledgement, or by a ping that says what is applied: a full disk must not hold back what is new. */
+  acknowledge({ epoch, rev }: Pick<Position, 'epoch' | 'rev'>): void {
+    this.#handle({ type: 'acknowledged', epoch, rev });
   }
 
   /** Writes without waiting; used for what is small or must go out at once. */
   write(frame: DownFrame): void {
-    if (this.gone) return;
-    this.#response.write(encodeDownFrame(frame));
-    if (this.#response.writableLength > this.#backlogBytesMax) this.close();
+    this.#writeLine(this.#encode(frame));
+  }
+
+  /** While changes are held back, only a sign of life: the newest revision is not one that it could have. */
+  ping(frame: DownFrame): void {
+    this.#writeLine(isBehind(this.#state) ? '\n' : this.#encode(frame));
   }
 
   /** Writes and waits while the subscriber is slow. Throws `SubscriberGone`. */
@@ -70,8 +99,14 @@ export class Subscriber implements FeedConnection {
     if (this.gone) throw new SubscriberGone('the subscriber went away during a snapshot');
   }
 
+  command(command: FleetCommand): boolean {
+    if (this.protocol < 2 || this.gone) return false;
+    this.write({ t: 'command', command });
+    return true;
+  }
+
   supersede(): void {
-    this.#end({ t: 'superseded' });
+    this.#handle({ type: 'finish', frame: { t: 'superseded' } });
   }
 
   replace(): void {
@@ -79,45 +114,72 @@ export class Subscriber implements FeedConnection {
   }
 
   goAway(retryAfterMs: number): void {
-    this.#end({ t: 'goaway', retryAfterMs });
+    this.#handle({ type: 'finish', frame: { t: 'goaway', retryAfterMs } });
   }
 
   close(): void {
     this.#response.destroy();
   }
 
-  #end(frame: DownFrame): void {
-    if (!this.gone) this.#response.end(encodeDownFrame(frame));
+  #handle(event: SubscriberEvent): void {
+    const { state, actions } = step(this.#state, event);
+    this.#state = state;
+    for (const action of actions) this.#act(action);
   }
 
-  /** Parts that it already has, from a snapshot or the change log, are left out. */
-  #send({ epoch, from, to, changes }: Stretch): void {
-    const rev = this.#rev!;
-    if (to <= rev) return;
-    if (from > rev) {
-      // Can not happen while the tail hands on every stretch; starting again is safe, skipping is not.
-      this.close();
-      return;
+  #act(action: SubscriberAction): void {
+    switch (action.do) {
+      case 'write-delta':
+        this.write(deltaFrame(action.epoch, action.part, this.protocol));
+        break;
+      case 'write-deny':
+        this.write({ t: 'deny', epoch: action.epoch, rev: action.rev, tokens: action.tokens });
+        break;
+      case 'arm-window':
+        this.#disarm();
+        this.#window = setTimeout(
+          () => this.#handle({ type: 'window-expired' }),
+          this.#options.ackWindowMaxMs ?? ACK_WINDOW_MAX_MS,
+        );
+        break;
+      case 'disarm-window':
+        this.#disarm();
+        break;
+      case 'end':
+        if (!this.gone) this.#response.end(this.#encode(action.frame));
+        break;
+      case 'close':
+        this.#options.onClosed?.(action.reason);
+        this.close();
+        break;
     }
-    this.#rev = to;
-    this.writeDelta({ epoch, from: rev, to, changes: changes.filter((change) => change.rev > rev) });
   }
 
-  /** In frames that a decoder takes. */
-  writeDelta({ epoch, from, to, changes }: Stretch): void {
-    let sent = from;
-    for (let start = 0; start < changes.length; start += ENTITIES_PER_FRAME_MAX) {
-      const part = changes.slice(start, start + ENTITIES_PER_FRAME_MAX);
-      const isLast = start + ENTITIES_PER_FRAME_MAX >= changes.length;
-      const end = isLast ? to : part.at(-1)!.rev;
-      this.write({ t: 'delta', epoch, from: sent, to: end, changes: part });
-      sent = end;
-    }
+  #writeLine(line: string): void {
+    if (this.gone) return;
+    this.#response.write(line);
+    const backlogBytesMax = this.#options.backlogBytesMax ?? FEED_BACKLOG_BYTES_MAX;
+    if (this.#response.writableLength > backlogBytesMax) this.#handle({ type: 'overflow' });
+  }
+
+  #encode(frame: DownFrame): string {
+    return this.#options.encode?.(frame) ?? encodeFrame(frame);
+  }
+
+  #disarm(): void {
+    if (this.#window !== null) clearTimeout(this.#window);
+    this.#window = null;
+  }
+
+  #adapted(stretch: Stretch): Stretch {
+    return { ...stretch, changes: changesFor(this.#options.hello, stretch.changes) };
   }
 }
 
-/** Changes that may wait during a snapshot (a few hundred bytes each); beyond it the subscriber starts again. */
-const WAITING_CHANGES_MAX = 20_000;
+function deltaFrame(epoch: number, { from, to, changes, head }: Part, protocol: number) {
+  const frame = { t: 'delta', epoch, from, to, changes } as const;
+  return protocol < 2 || head === null ? frame : { ...frame, head };
+}
 
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {

@@ -17,6 +17,8 @@ export interface HandlerResult {
   /** Of the write that was made. */
   readonly rev?: Revision | undefined;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Server-sent events, instead of `json`. */
+  readonly events?: ReadableStream<Uint8Array>;
 }
 
 /** A route and what answers it. The input has passed the route's schemas. */

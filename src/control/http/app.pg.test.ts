@@ -6,6 +6,7 @@ import {
   type TestControlPlane,
 } from '../../../tests/support/test-control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tests/support/test-database.ts';
+import { MANAGEMENT_ROUTES } from '../../contract/routes/all.ts';
 
 let database: TestDatabase;
 let control: TestControlPlane;
@@ -159,16 +160,16 @@ describe('paths', () => {
   it('describes itself without a key', async () => {
     const { status, json } = await control.call('GET', '/openapi.json', { key: null });
     expect(status).toBe(200);
-    expect(Object.keys(json.paths).sort()).toEqual([
-      '/key/block',
-      '/key/delete',
-      '/key/generate',
-      '/key/info',
-      '/key/list',
-      '/key/unblock',
-      '/key/update',
-      '/spend/logs',
-    ]);
+    expect(Object.keys(json.paths).sort()).toEqual([...new Set(MANAGEMENT_ROUTES.map(({ path }) => path))].sort());
+    expect(json.paths['/fleet/changes/{rev}'].get.parameters[0]).toMatchObject({
+      name: 'rev',
+      in: 'path',
+      required: true,
+    });
+    const parameters = (path: string, method: string): string[] =>
+      json.paths[path][method].parameters.map(({ name }: { name: string }) => name);
+    expect(parameters('/key/block', 'post')).toEqual(['wait', 'timeout']);
+    expect(parameters('/key/info', 'get')).toEqual(['key']);
     const fields = json.paths['/key/generate'].post.requestBody.content['application/json'].schema.properties;
     expect(fields.max_budget).toEqual({ type: ['number', 'null'] });
     expect(Object.keys(fields).length).toBeGreaterThan(45);

@@ -14,6 +14,8 @@ import { ENDPOINTS } from '../handlers/all.ts';
 import type { Endpoint, HandlerResult } from '../handlers/handler.ts';
 import { clientCallId } from './call-id.ts';
 import { parseRequest } from './parse-request.ts';
+import { pathParameters } from './path-parameters.ts';
+import { readWait } from './read-wait.ts';
 
 /** Bindings of @hono/node-server; absent when a test calls `app.request`. */
 type Bindings = { incoming?: { readonly url?: string } };
@@ -54,6 +56,7 @@ async function respond(
     const result = await serve(c.req.raw, target, callId, seen, context);
     const headers: Record<string, string> = { ...result.headers };
     if (result.rev !== undefined) headers['x-claviger-rev'] = String(result.rev);
+    if (result.events !== undefined) return new Response(result.events, { headers: { ...headers, ...EVENT_STREAM } });
     return Response.json(result.json, { headers });
   } catch (thrown) {
     const error = toClavigerError(translate(thrown));
@@ -88,7 +91,7 @@ async function serve(
   if (route.path !== '') seen.route = route.path;
   const caller = await authenticate(request.headers, context);
   authorise(route, path, caller, context);
-  const endpoint = BY_METHOD_AND_PATH.get(`${request.method === 'HEAD' ? 'GET' : request.method} ${path}`);
+  const endpoint = BY_METHOD_AND_PATH.get(`${request.method === 'HEAD' ? 'GET' : request.method} ${route.path}`);
   if (endpoint === undefined) {
     throw status === 'unknown_route'
       ? new ClavigerError('not_found')
@@ -98,10 +101,27 @@ async function serve(
     const userId = caller.userId === null ? 'None' : maskKey(caller.userId);
     throw new ClavigerError('only_proxy_admin', { route: path, role: 'unknown', userId });
   }
-  const input = await parseRequest(endpoint.route, request, query, context.settings.bodyBytesMax);
+  if (endpoint.route.access === 'model writer' && !isProxyAdmin(caller)) throw new ClavigerError('only_model_writer');
+  const inPath = pathParameters(endpoint.route.path, path);
+  const input = await parseRequest(endpoint.route, request, { query, inPath }, context.settings.bodyBytesMax);
+  // Before the write: what is wrong with it must not be said of a change that was made.
+  const wait = request.method === 'GET' ? null : readWait(query);
   const origin = originOf(request, caller, callId);
-  return endpoint.handle({ ...input, caller, origin } as Parameters<Endpoint['handle']>[0], context);
+  const result = await endpoint.handle({ ...input, caller, origin } as Parameters<Endpoint['handle']>[0], context);
+  if (wait === null || result.rev === undefined || !isJsonObject(result.json)) return result;
+  const receipt = await context.receipts.receipt({ rev: result.rev, requestId: callId, ...wait });
+  return { ...result, json: { ...result.json, receipt } };
 }
+
+function isJsonObject(json: unknown): json is object {
+  return typeof json === 'object' && json !== null && !Array.isArray(json);
+}
+
+const EVENT_STREAM = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-store',
+  'x-accel-buffering': 'no',
+};
 
 function authorise(route: Route, path: string, caller: Caller, { settings }: ControlContext): void {
   switch (decide(route, settings.flags)) {

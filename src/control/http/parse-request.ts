@@ -3,14 +3,15 @@ import { validationDetail } from '../../contract/validation-detail.ts';
 import { invalid } from './invalid.ts';
 import { readJsonBody } from './read-json-body.ts';
 
-/** Query and body of a request as its route declares them; throws a 422 that lists everything that is wrong. */
+/** Parameters (of path and query) and body of a request as its route declares them; throws a 422 that lists everything that is wrong. */
 export async function parseRequest(
   route: RouteDefinition,
   request: Request,
-  rawQuery: string,
+  given: { readonly query: string; readonly inPath: Readonly<Record<string, string>> },
   bytesMax: number,
 ): Promise<{ query: unknown; body: unknown }> {
-  const query = route.query.safeParse(queryObject(route, rawQuery), { reportInput: true });
+  const parameters = { ...queryObject(route, given.query), ...given.inPath };
+  const query = route.query.safeParse(parameters, { reportInput: true });
   if (!query.success) throw invalid(validationDetail(query.error, 'query'));
   if (route.body === null) return { query: query.data, body: null };
   const body = route.body.safeParse(await readJsonBody(request, bytesMax), { reportInput: true });

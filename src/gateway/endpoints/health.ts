@@ -10,7 +10,7 @@ export const ALIVE = "I'm alive!";
 
 /**
  * `/health/readiness`: whether this process should get traffic. Not a question of database or control process: with a usable
- * snapshot it serves without them. `status` says what is degraded.
+ * snapshot it serves without them. `status` says what is degraded, `keys_beyond_fence` which classes of keys are refused for that, if any.
  */
 export function readiness(
   knowledge: Knowledge,
@@ -18,8 +18,16 @@ export function readiness(
 ): { readonly status: number; readonly body: JsonObject } {
   const db = knowledge.ageMs() <= CONNECTED_AGE_MAX_MS ? 'connected' : 'disconnected';
   if (draining) return { status: 503, body: { status: 'draining', db } };
-  if (knowledge.position === null) return { status: 503, body: { status: 'starting', db } };
-  return { status: 200, body: { status: db === 'connected' ? 'healthy' : 'degraded', db } };
+  // A snapshot whose age nobody can vouch for admits no key: it becomes usable with the first answer of a control process.
+  if (knowledge.position === null || knowledge.stalenessMs('normal') === Number.POSITIVE_INFINITY) {
+    return { status: 503, body: { status: 'starting', db } };
+  }
+  const refused = (['normal', 'strict'] as const).filter(
+    (fence) => knowledge.stalenessMs(fence) > knowledge.fences[fence],
+  );
+  const isHealthy = db === 'connected' && refused.length === 0;
+  const body = { status: isHealthy ? 'healthy' : 'degraded', db };
+  return { status: 200, body: refused.length === 0 ? body : { ...body, keys_beyond_fence: refused } };
 }
 
 /** `/health`: the configured deployments that this key may use. They are not called: that would cost money at each probe. */

@@ -8,9 +8,12 @@ import {
 } from 'node:http';
 import type { Socket } from 'node:net';
 import { ClavigerError } from '../../domain/error-catalogue.ts';
+import { INSTANCE_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER } from '../../feed/request-signature.ts';
 
 /** Requests relayed at once. One more is answered 503: management traffic must not starve completions of sockets. */
 export const RELAYED_REQUESTS_MAX = 256;
+/** The same for the feed of joined workers: each of their processes has a stream open all the time. */
+export const FEED_RELAYED_MAX = 4_096;
 /** Bytes buffered per direction of a relayed request; then the sender waits. */
 export const RELAY_BUFFER_BYTES_MAX = 64 * 1024;
 
@@ -30,6 +33,8 @@ export interface Relay {
     target: RelayTarget,
     onError: (error: ClavigerError) => void,
   ): void;
+  /** Ends the streams of joined workers, which would hold up the end of this process; they come back elsewhere. */
+  endFeeds(): void;
   close(): void;
 }
 
@@ -40,37 +45,45 @@ export interface RelayTarget {
   /** True when the peer is a trusted proxy: its `x-forwarded-*` are then believed and passed on. */
   readonly trusted: boolean;
   readonly isTls: boolean;
+  /** A path of the feed. What it says of its sender is signed. */
+  readonly isFeed: boolean;
 }
 
 /** Passes management paths to the control process of the instance, byte for byte, with back-pressure. */
 export function createRelay(controlSocket: string): Relay {
   const agent = new Agent({ keepAlive: true, maxSockets: RELAYED_REQUESTS_MAX, keepAliveMsecs: 10_000 });
+  const feedAgent = new Agent({ keepAlive: true, maxSockets: FEED_RELAYED_MAX, keepAliveMsecs: 10_000 });
+  const feeds = new Set<() => void>();
   let open = 0;
 
   const start = (request: IncomingMessage, target: RelayTarget, upgrade: boolean): ClientRequest => {
-    open++;
+    if (!target.isFeed) open++;
     const options: RequestOptions & { highWaterMark: number } = {
       socketPath: controlSocket,
-      agent: upgrade ? false : agent,
+      agent: upgrade ? false : target.isFeed ? feedAgent : agent,
       method: request.method ?? 'GET',
       path: target.path,
       headers: requestHeaders(request, target, upgrade),
       highWaterMark: RELAY_BUFFER_BYTES_MAX,
     };
     const upstream = httpRequest(options);
-    upstream.once('close', () => {
-      open--;
-    });
+    if (!target.isFeed) {
+      upstream.once('close', () => {
+        open--;
+      });
+    }
     return upstream;
   };
 
   return {
     relay(request, response, target, onError) {
-      if (open >= RELAYED_REQUESTS_MAX) {
-        onError(new ClavigerError('relay_busy', { limit: RELAYED_REQUESTS_MAX }));
+      const limit = target.isFeed ? FEED_RELAYED_MAX : RELAYED_REQUESTS_MAX;
+      if ((target.isFeed ? feeds.size : open) >= limit) {
+        onError(new ClavigerError('relay_busy', { limit }));
         return;
       }
       const upstream = start(request, target, false);
+      if (target.isFeed) keepEnd(upstream, response, feeds);
       upstream.on('error', (cause) => {
         if (response.headersSent) response.destroy();
         else onError(new ClavigerError('control_process_away', {}, { cause }));
@@ -118,10 +131,36 @@ export function createRelay(controlSocket: string): Relay {
       upstream.end();
     },
 
+    endFeeds() {
+      for (const end of [...feeds]) end();
+    },
+
     close() {
+      feedAgent.destroy();
       agent.destroy();
     },
   };
+}
+
+/** A way to end the answer in good order before the control process does. */
+function keepEnd(upstream: ClientRequest, response: ServerResponse, ends: Set<() => void>): void {
+  let answer: IncomingMessage | null = null;
+  upstream.once('response', (begun) => {
+    answer = begun;
+  });
+  const end = (): void => {
+    if (answer !== null) {
+      // Its end is not an error of the answer.
+      answer
+        .unpipe(response)
+        .removeAllListeners('error')
+        .on('error', () => undefined);
+      response.end();
+    }
+    upstream.destroy();
+  };
+  ends.add(end);
+  upstream.once('close', () => ends.delete(end));
 }
 
 const HOP_BY_HOP = new Set([
@@ -135,6 +174,8 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ]);
 
+const SIGNATURE_HEADERS: ReadonlySet<string> = new Set([INSTANCE_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER]);
+
 /** End-to-end headers only; what claims to come from a proxy or from us is dropped unless the peer may say so. */
 function requestHeaders(request: IncomingMessage, target: RelayTarget, upgrade: boolean): readonly string[] {
   const named = new Set((request.headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
@@ -145,7 +186,8 @@ function requestHeaders(request: IncomingMessage, target: RelayTarget, upgrade: 
     const lower = name.toLowerCase();
     if (lower === 'upgrade' && upgrade) headers.push(name, rawHeaders[index + 1]!);
     if (HOP_BY_HOP.has(lower) || named.has(lower)) continue;
-    if (lower.startsWith('x-claviger-') || lower === 'x-litellm-call-id') continue;
+    if (lower.startsWith('x-claviger-') && !(target.isFeed && SIGNATURE_HEADERS.has(lower))) continue;
+    if (lower === 'x-litellm-call-id') continue;
     if (lower.startsWith('x-forwarded-') && !target.trusted) continue;
     headers.push(name, rawHeaders[index + 1]!);
   }

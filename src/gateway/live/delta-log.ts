@@ -50,8 +50,8 @@ export class DeltaLogWriter {
   }
 
   /** When it throws, the file is as it was before, or it must not be appended to any more. */
-  append(epoch: number, from: number, to: number, changes: readonly Change[]): void {
-    this.#write(JSON.stringify({ t: 'delta', epoch, from, to, changes }));
+  append(epoch: number, from: number, to: number, changes: readonly Change[], head: string | null = null): void {
+    this.#write(JSON.stringify({ t: 'delta', epoch, from, to, changes, ...(head === null ? {} : { head }) }));
   }
 
   close(): void {
@@ -90,7 +90,7 @@ export interface DeltaLogReading {
 export function replayDeltaLog(
   path: string,
   start: Position,
-  apply: (to: Position, changes: readonly Change[]) => void,
+  apply: (to: Position, changes: readonly Change[], head: string | null) => void,
 ): DeltaLogReading {
   const bytes = readFileSync(path);
   let position = start;
@@ -105,7 +105,7 @@ export function replayDeltaLog(
     const frame = parseDelta(text);
     if (frame === null || frame.epoch !== position.epoch || frame.from !== position.rev) return false;
     position = { ...position, rev: frame.to };
-    apply(position, frame.changes);
+    apply(position, frame.changes, frame.head ?? null);
     frames += 1;
     return true;
   });

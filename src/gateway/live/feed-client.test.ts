@@ -20,7 +20,7 @@ import {
 import type { Change, Position } from '../../domain/change.ts';
 import type { Configuration } from '../../domain/configuration.ts';
 import { encodeDownFrame, parseAck, parseHello } from '../../feed/codec.ts';
-import type { Ack, DownFrame, Hello } from '../../feed/protocol.ts';
+import type { Ack, ConfigurationReport, DownFrame, Hello } from '../../feed/protocol.ts';
 import { type Clock, systemClock } from '../../util/clock.ts';
 import { FeedClient, type FeedClientOptions } from './feed-client.ts';
 import { SocketFeedTransport } from './feed-transport.ts';
@@ -274,6 +274,87 @@ describe('FeedClient', () => {
     expect(gateway.store.key(tokenOf('x'))).toBeUndefined();
     control.send(deltaFrame(10, 13, keyChange(13, 'x')));
     await gateway.has(13);
+  });
+
+  it('says at hello which audit head it has, also after a start from disk', async () => {
+    await control.listen();
+    const first = new Gateway();
+    await first.has(10);
+    control.send({ ...deltaFrame(10, 11, keyChange(11, 'c')), head: 'b'.repeat(64) } as DownFrame);
+    await eventually(() => control.acks.at(-1)?.rev === 11);
+    await first.close();
+    control.onStream = (response, hello) => greet(response, hello, at(12), []);
+    const second = new Gateway();
+    await eventually(() => control.hellos.length === 2);
+    expect(control.hellos.map(({ have, head }) => [have?.rev, head])).toEqual([
+      [undefined, null],
+      [11, 'b'.repeat(64)],
+    ]);
+    // One that comes without a head, from a control process that has none, leaves nothing to compare.
+    control.send(deltaFrame(11, 12, keyChange(12, 'd')));
+    await second.has(12);
+    control.send({ t: 'goaway', retryAfterMs: 1 });
+    await eventually(() => control.hellos.length === 3);
+    expect(control.hellos[2]).toMatchObject({ have: at(12), head: null });
+  });
+
+  it('refuses a key at once that is denied, and until a delta says what it is', async () => {
+    await control.listen();
+    const gateway = new Gateway();
+    await gateway.has(10);
+    const isBlocked = () => gateway.store.key(tokenOf('a'))?.principal.blocked;
+    control.send({ t: 'deny', epoch: 1, rev: 10, tokens: [tokenOf('a')] }, { t: 'ping', rev: 10, dbAgeMs: 1 });
+    control.send({ t: 'deny', epoch: 1, rev: 12, tokens: [tokenOf('b')] });
+    await eventually(() => gateway.store.key(tokenOf('b'))?.principal.blocked === true);
+    // Of what is applied already, a denial says nothing new.
+    expect(isBlocked()).toBe(false);
+    control.send({ t: 'deny', epoch: 1, rev: 12, tokens: [tokenOf('a')] });
+    await eventually(() => isBlocked() === true);
+    expect(gateway.store.position).toEqual(at(10));
+    control.send(deltaFrame(10, 12, keyChange(11, 'a'), keyChange(12, 'b', { blocked: true })));
+    await gateway.has(12);
+    expect([isBlocked(), gateway.store.key(tokenOf('b'))?.principal.blocked]).toEqual([false, true]);
+  });
+
+  it('takes a whole snapshot when it is told to, and serves what it has until then', async () => {
+    await control.listen();
+    const commands: string[] = [];
+    const gateway = new Gateway({ onCommand: (command) => commands.push(command) });
+    await gateway.has(10);
+    let finish: (() => void) | null = null;
+    control.onStream = (response, hello) => {
+      const lines = snapshotFrames(at(10), ['a', 'new']).map(encodeDownFrame);
+      expect(hello).toMatchObject({ have: null, head: null });
+      response.write(lines.slice(0, -2).join(''));
+      finish = () => response.write(lines.slice(-2).join(''));
+    };
+    control.send({ t: 'command', command: 'resync' });
+    await eventually(() => finish !== null);
+    expect(gateway.store.key(tokenOf('b'))).toBeDefined();
+    finish!();
+    await eventually(() => gateway.store.key(tokenOf('new')) !== undefined);
+    expect(gateway.store.key(tokenOf('b'))).toBeUndefined();
+    // Only once: it is what it has from here on.
+    control.onStream = (response, hello) => greet(response, hello, at(10), []);
+    control.send({ t: 'goaway', retryAfterMs: 1 });
+    await eventually(() => control.hellos.length === 3);
+    expect(control.hellos[2]?.have).toEqual(at(10));
+    control.send({ t: 'command', command: 'drain' });
+    await eventually(() => commands.length > 0);
+    expect(commands).toEqual(['drain']);
+  });
+
+  it('sends with each acknowledgement which configuration is in force', async () => {
+    await control.listen();
+    let report = { rev: 10, rejected: null as { rev: number; reason: string } | null, hash: 'aa' };
+    const gateway = new Gateway({ configReport: () => report as ConfigurationReport });
+    await eventually(() => control.acks.at(-1)?.rev === 10);
+    expect(control.acks.at(-1)?.config).toEqual(report);
+    report = { ...report, rejected: { rev: 11, reason: 'no such provider' } };
+    control.send(deltaFrame(10, 11, keyChange(11, 'c')));
+    await gateway.has(11);
+    await eventually(() => control.acks.at(-1)?.rev === 11);
+    expect(control.acks.at(-1)?.config).toEqual(report);
   });
 
   it('drops a silent stream and dials again', async () => {

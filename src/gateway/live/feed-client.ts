@@ -1,12 +1,21 @@
-import type { Position } from '../../domain/change.ts';
-import { DownFrameDecoder } from '../../feed/codec.ts';
-import { type Ack, FEED_PROTOCOL, FEED_SILENCE_MAX_MS, type FleetCommand, type Hello } from '../../feed/protocol.ts';
+import type { Change, Position } from '../../domain/change.ts';
+import { DownFrameDecoder, FEED_LINE_BYTES_MAX } from '../../feed/codec.ts';
+import {
+  type Ack,
+  type ConfigurationReport,
+  FEED_PROTOCOL,
+  FEED_SILENCE_MAX_MS,
+  type FleetCommand,
+  type Hello,
+} from '../../feed/protocol.ts';
+import type { LineVerifier } from '../../feed/signed-line.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../util/clock.ts';
 import { backOffMs } from './back-off.ts';
 import { type FeedAction, type FeedEvent, type FeedState, initialFeedState, step } from './feed-state.ts';
 import type { FeedTransport } from './feed-transport.ts';
 import { ForeignInstallationError } from './foreign-installation.ts';
+import type { HeldDenials } from './held-denials.ts';
 import type { LiveKnowledge } from './live-knowledge.ts';
 import type { LocalSnapshots } from './local-snapshots.ts';
 import type { PrincipalStore, SnapshotCollector } from './principal-store.ts';
@@ -17,7 +26,10 @@ export const FEED_BACK_OFF_MAX_MS = 5_000;
 const ACK_TIMEOUT_MS = 2_000;
 
 /** Who this gateway process is, as it says at hello. */
-export type FeedIdentity = Pick<Hello, 'gatewayId' | 'session' | 'region' | 'role' | 'version'>;
+export type FeedIdentity = Pick<
+  Hello,
+  'gatewayId' | 'session' | 'region' | 'role' | 'version' | 'publicUrl' | 'startedAtMs'
+>;
 
 export interface FeedClientOptions {
   readonly identity: FeedIdentity;
@@ -34,7 +46,16 @@ export interface FeedClientOptions {
   readonly onForeignInstallation: (error: ForeignInstallationError) => void;
   /** After each snapshot or delta that was applied. */
   readonly onPosition?: (position: Position, cause: 'snapshot' | 'delta') => void;
+  /** Right behind each change of the store, before it is on disk or acknowledged. */
+  readonly onApplied?: () => void;
+  /** `resync` is done here and not handed on. */
   readonly onCommand?: (command: FleetCommand) => void;
+  /** Sent with each acknowledgement: the models and settings in force. */
+  readonly configReport?: () => ConfigurationReport;
+  /** What stays refused when history is replaced. */
+  readonly denials?: HeldDenials;
+  /** For each stream: what verifies its lines. Absent: they come from the own instance, and are not signed. */
+  readonly verifier?: () => LineVerifier;
   readonly silenceMaxMs?: number;
   readonly backOffMinMs?: number;
   readonly backOffMaxMs?: number;
@@ -85,7 +106,7 @@ export class FeedClient {
   }
 
   #act(action: FeedAction): void {
-    const { store, snapshots, knowledge, clock, log, onPosition } = this.#options;
+    const { store, snapshots, knowledge, clock, log, onPosition, denials } = this.#options;
     switch (action.do) {
       case 'dial':
         this.#dial(action.have);
@@ -98,9 +119,11 @@ export class FeedClient {
         break;
       case 'begin-snapshot':
         this.#collector = store.beginSnapshot();
+        if (action.newEpoch) denials?.begin();
         break;
       case 'add-keys':
         this.#collector?.addKeys(action.keys);
+        denials?.proceed();
         break;
       case 'add-deleted-keys':
         this.#collector?.addDeletedKeys(action.tokens);
@@ -120,19 +143,25 @@ export class FeedClient {
       case 'commit-snapshot':
         // Before anything is replaced: whoever has state of another installation can still refuse.
         onPosition?.(action.position, 'snapshot');
-        this.#collector?.commit(action.position);
+        this.#collector?.commit(action.position, action.head);
         this.#collector = null;
+        denials?.replaced(action.newEpoch);
+        this.#options.onApplied?.();
         snapshots.storeReplaced();
+        void this.#reportDenials();
         break;
       case 'apply-delta':
         // In force first, on disk second, acknowledged third.
-        store.applyDelta(action.to, action.changes);
+        store.applyDelta(action.to, action.changes, action.head);
+        this.#denialsApplied(action.to, action.changes);
+        this.#options.onApplied?.();
         snapshots.appendDelta(action.from, action.to, action.changes);
         onPosition?.(action.to, 'delta');
         break;
       case 'confirm':
         knowledge.confirm(clock.monotonicMs(), action.dbAgeMs);
         this.#acknowledge();
+        void this.#reportDenials();
         break;
       case 'report':
         log[action.level]({}, action.message);
@@ -148,9 +177,26 @@ export class FeedClient {
     }
   }
 
+  /** What the control plane has taken over, and is in force here, needs not be held any more. */
+  #denialsApplied(position: Position, changes: readonly Change[]): void {
+    if (this.#options.denials?.applied(position, changes) !== 'lifted') return;
+    // Somebody has allowed some of them since; how they are now is in a snapshot.
+    queueMicrotask(() => this.#handle({ type: 'frame', frame: { t: 'command', command: 'resync' } }));
+  }
+
+  async #reportDenials(): Promise<void> {
+    const { denials } = this.#options;
+    const have = this.#state.have;
+    if (denials === undefined || denials.size === 0 || have === null || this.#state.phase !== 'live') return;
+    await denials.report(have.epoch);
+    // It may have been applied before the answer came.
+    if (this.#state.have !== null) this.#denialsApplied(this.#state.have, []);
+  }
+
   #dial(have: Position | null): void {
-    const hello: Hello = { protocol: FEED_PROTOCOL, ...this.#options.identity, have };
-    const decoder = new DownFrameDecoder();
+    const head = have === null ? null : this.#options.store.head;
+    const hello: Hello = { protocol: FEED_PROTOCOL, ...this.#options.identity, have, head };
+    const decoder = new DownFrameDecoder(FEED_LINE_BYTES_MAX, this.#options.verifier?.() ?? null);
     this.#acknowledged = null;
     this.#armSilence();
     this.#connection = this.#options.transport.stream('/feed/v1/stream', JSON.stringify(hello), {
@@ -175,6 +221,7 @@ export class FeedClient {
     this.#retry = null;
     this.#connection = null;
     this.#collector = null;
+    this.#options.denials?.abandon();
     connection?.close();
   }
 
@@ -200,12 +247,13 @@ export class FeedClient {
     if (persisted === null || this.#acknowledging || this.#state.phase !== 'live' || persisted === this.#acknowledged) {
       return;
     }
-    const { identity, transport, log } = this.#options;
+    const { identity, transport, log, configReport } = this.#options;
     const ack: Ack = {
       gatewayId: identity.gatewayId,
       session: identity.session,
       epoch: persisted.epoch,
       rev: persisted.rev,
+      ...(configReport === undefined ? {} : { config: configReport() }),
     };
     this.#acknowledging = true;
     transport.post('/feed/v1/ack', JSON.stringify(ack), ACK_TIMEOUT_MS).then(

@@ -92,12 +92,12 @@ describe('the table', () => {
   /** The phase after an event, with revision 5 applied and, in `snapshot`, `snapshot-begin` and all keys received. */
   const documented: { readonly [Phase in FeedPhase]: { readonly [Name in FeedEventName]?: FeedPhase } } = {
     idle: { start: 'dialling', stop: 'ended' },
-    dialling: { ...toWaiting(), connected: 'greeting', command: 'dialling', superseded: 'ended', stop: 'ended' },
+    dialling: { ...toWaiting(), connected: 'greeting', superseded: 'ended', stop: 'ended' },
     greeting: {
       ...toWaiting(),
       welcome: 'live',
       ping: 'greeting',
-      command: 'greeting',
+      deny: 'greeting',
       superseded: 'ended',
       stop: 'ended',
     },
@@ -108,8 +108,8 @@ describe('the table', () => {
       settings: 'snapshot',
       models: 'snapshot',
       'snapshot-end': 'live',
-      command: 'snapshot',
       ping: 'snapshot',
+      deny: 'snapshot',
       superseded: 'ended',
       stop: 'ended',
     },
@@ -118,7 +118,6 @@ describe('the table', () => {
       delta: 'live',
       deny: 'live',
       ping: 'live',
-      command: 'live',
       superseded: 'ended',
       stop: 'ended',
     },
@@ -138,6 +137,7 @@ describe('the table', () => {
       'snapshot-end': 'waiting',
       delta: 'waiting',
       deny: 'waiting',
+      command: 'waiting',
       ping: 'waiting',
       goaway: 'waiting',
     } as const;
@@ -149,7 +149,7 @@ describe('the table', () => {
 
   it.each(cells)('leads from %s on %s to the phase of the specification', (phase, name) => {
     const incoming = phase === 'snapshot' ? { position: at(5), keyCount: 0, keysSeen: 0 } : null;
-    const state: FeedState = { phase, have: at(5), attempt: 0, incoming, pingsAhead: 0 };
+    const state: FeedState = { phase, have: at(5), attempt: 0, incoming, pingsAhead: 0, resync: false };
     const next = step(state, anyEvent[name]);
     expect(next.state.phase).toBe(documented[phase][name] ?? phase);
     if (documented[phase][name] === undefined) expect(next).toEqual({ state, actions: [] });
@@ -277,6 +277,52 @@ describe('step', () => {
     const away = (retryAfterMs: number) => play(live(5), frame({ t: 'goaway', retryAfterMs })).actions;
     expect(away(500)).toContainEqual({ do: 'wait', attempt: 0, atLeastMs: 500 });
     expect(away(1e12)).toContainEqual({ do: 'wait', attempt: 0, atLeastMs: GOAWAY_MS_MAX });
+  });
+
+  it('refuses what is denied from the moment it is connected, also while a snapshot comes', () => {
+    const deny = (rev: number, epoch = 1) => frame({ t: 'deny', epoch, rev, tokens: ['t'] });
+    const greeting = play(initialFeedState(at(5)), { type: 'start' }, { type: 'connected' });
+    const [welcomed, begin] = snapshotEvents(at(9));
+    for (const before of [[], [welcomed!], [welcomed!, begin!]]) {
+      const { state } = play(greeting.state, ...before);
+      expect(play(state, deny(6)).actions).toEqual([{ do: 'deny', tokens: ['t'] }]);
+      expect(play(state, deny(5), deny(6, 2)).actions).toEqual([]);
+    }
+  });
+
+  it('says that it has nothing when it is to take a whole snapshot, and keeps what it has until that is complete', () => {
+    const asked = play(live(5), frame({ t: 'command', command: 'resync' }));
+    expect(did(asked.actions)).toEqual(['report', 'hang-up', 'wait']);
+    const again = play(
+      asked.state,
+      { type: 'retry' },
+      { type: 'connected' },
+      { type: 'lost', reason: 'x' },
+      { type: 'retry' },
+    );
+    expect(again.actions.filter(({ do: verb }) => verb === 'dial')).toEqual([
+      { do: 'dial', have: null },
+      { do: 'dial', have: null },
+    ]);
+    expect(again.state.have).toEqual(at(5));
+    const older = play(again.state, { type: 'connected' }, ...snapshotEvents(at(4)));
+    expect(older.state).toMatchObject({ phase: 'waiting', have: at(5) });
+    const done = play(again.state, { type: 'connected' }, ...snapshotEvents(at(5)));
+    expect(done.state).toMatchObject({ phase: 'live', have: at(5), resync: false });
+  });
+
+  it('says when a snapshot begins a new epoch', () => {
+    const { state } = play(initialFeedState(at(5)), { type: 'start' }, { type: 'connected' });
+    for (const [position, newEpoch] of [
+      [at(9), false],
+      [at(2, 2), true],
+    ] as const) {
+      const { actions } = play(state, ...snapshotEvents(position));
+      expect(actions[0]).toEqual({ do: 'begin-snapshot', newEpoch });
+      expect(actions.at(-1)).toEqual({ do: 'commit-snapshot', position, head: null, newEpoch });
+    }
+    const first = play(initialFeedState(null), { type: 'start' }, { type: 'connected' }, ...snapshotEvents(at(2, 2)));
+    expect(first.actions.at(-1)).toMatchObject({ newEpoch: false });
   });
 
   it('never dials again after superseded or stop', () => {

@@ -24,6 +24,8 @@ export interface FeedState {
   readonly incoming: { readonly position: Position; readonly keyCount: number; readonly keysSeen: number } | null;
   /** Pings in a row that know a revision which has not arrived. */
   readonly pingsAhead: number;
+  /** The next hello says that there is nothing, so that a whole snapshot comes. What is applied stays in force until then. */
+  readonly resync: boolean;
 }
 
 export type FeedEvent =
@@ -41,13 +43,25 @@ export type FeedAction =
   | { readonly do: 'hang-up' }
   /** Come back with `retry` after a random time of at most the back-off of `attempt`, and not before `atLeastMs`. */
   | { readonly do: 'wait'; readonly attempt: number; readonly atLeastMs: number }
-  | { readonly do: 'begin-snapshot' }
+  | { readonly do: 'begin-snapshot'; readonly newEpoch: boolean }
   | { readonly do: 'add-keys'; readonly keys: readonly KeyWithSpend[] }
   | { readonly do: 'add-deleted-keys'; readonly tokens: readonly string[] }
   | { readonly do: 'add-settings'; readonly settings: Readonly<Record<string, JsonValue>> }
   | { readonly do: 'add-models'; readonly models: readonly StoredModel[] }
-  | { readonly do: 'commit-snapshot'; readonly position: Position }
-  | { readonly do: 'apply-delta'; readonly from: Position; readonly to: Position; readonly changes: readonly Change[] }
+  /** `newEpoch`: history was replaced, and what was denied in the one before must not be allowed by it. */
+  | {
+      readonly do: 'commit-snapshot';
+      readonly position: Position;
+      readonly head: string | null;
+      readonly newEpoch: boolean;
+    }
+  | {
+      readonly do: 'apply-delta';
+      readonly from: Position;
+      readonly to: Position;
+      readonly changes: readonly Change[];
+      readonly head: string | null;
+    }
   | { readonly do: 'deny'; readonly tokens: readonly string[] }
   | { readonly do: 'command'; readonly command: FleetCommand }
   | { readonly do: 'confirm'; readonly dbAgeMs: number }
@@ -66,7 +80,7 @@ export const PINGS_AHEAD_MAX = 3;
 export const GOAWAY_MS_MAX = 60_000;
 
 export function initialFeedState(have: Position | null): FeedState {
-  return { phase: 'idle', have, attempt: 0, incoming: null, pingsAhead: 0 };
+  return { phase: 'idle', have, attempt: 0, incoming: null, pingsAhead: 0, resync: false };
 }
 
 export function step(state: FeedState, event: FeedEvent): FeedStep {
@@ -87,7 +101,7 @@ const ignore = (state: FeedState): FeedStep => ({ state, actions: [] });
 
 const dial = (state: FeedState): FeedStep => ({
   state: { ...state, phase: 'dialling', incoming: null, pingsAhead: 0 },
-  actions: [{ do: 'dial', have: state.have }],
+  actions: [{ do: 'dial', have: state.resync ? null : state.have }],
 });
 
 /** Back to `waiting`; the next attempt says hello with what is applied by then. */
@@ -151,7 +165,7 @@ const snapshotBegin: Handler<'snapshot-begin'> = (state, event) => {
   return (
     refuse(state, position) ?? {
       state: { ...state, incoming: { position, keyCount, keysSeen: 0 } },
-      actions: [{ do: 'begin-snapshot' }],
+      actions: [{ do: 'begin-snapshot', newEpoch: isNewEpoch(state, position) }],
     }
   );
 };
@@ -186,10 +200,14 @@ const deny: Handler<'deny'> = (state, { frame }) =>
     ? ignore(state)
     : { state, actions: [{ do: 'deny', tokens: frame.tokens }] };
 
-const command: Handler<'command'> = (state, { frame }) => ({
-  state,
-  actions: [{ do: 'command', command: frame.command }],
-});
+const command: Handler<'command'> = (state, { frame }) =>
+  frame.command === 'resync'
+    ? reconnect({ ...state, resync: true }, report('info', 'A whole snapshot was asked for; connecting again'))
+    : { state, actions: [{ do: 'command', command: frame.command }] };
+
+function isNewEpoch({ have }: FeedState, position: Position): boolean {
+  return have !== null && position.epoch > have.epoch;
+}
 
 const snapshotEnd: Handler<'snapshot-end'> = (state, event) => {
   const { incoming } = state;
@@ -204,8 +222,10 @@ const snapshotEnd: Handler<'snapshot-end'> = (state, event) => {
     return reconnect(state, report('error', message));
   }
   return {
-    state: { ...state, phase: 'live', have: position, incoming: null },
-    actions: [{ do: 'commit-snapshot', position }],
+    state: { ...state, phase: 'live', have: position, incoming: null, resync: false },
+    actions: [
+      { do: 'commit-snapshot', position, head: event.frame.head ?? null, newEpoch: isNewEpoch(state, position) },
+    ],
   };
 };
 
@@ -220,7 +240,7 @@ const delta: Handler<'delta'> = (state, { frame }) => {
   const to = { ...from, rev: frame.to };
   return {
     state: { ...state, have: to, pingsAhead: 0 },
-    actions: [{ do: 'apply-delta', from, to, changes: frame.changes }],
+    actions: [{ do: 'apply-delta', from, to, changes: frame.changes, head: frame.head ?? null }],
   };
 };
 
@@ -244,7 +264,7 @@ function refuse(state: FeedState, offered: Position): FeedStep | null {
   if (!isBefore(offered, have)) return null;
   const message =
     `The database is at ${offered.epoch}/${offered.rev}, which is before ${have.epoch}/${have.rev} that this gateway has seen. ` +
-    'It keeps what it has. If the database was restored from a backup, raise its epoch.';
+    'It keeps what it has until the control plane has begun a new epoch.';
   return reconnect(state, report('error', message));
 }
 
@@ -310,8 +330,10 @@ export const FEED_TABLE: { readonly [Phase in FeedPhase]: Row } = {
     lost,
     stop,
     welcome,
-    // A sign of life while the control process waits for its database.
+    // A sign of life while the control process waits for its database, or for a place to send a snapshot.
     ping: ignore,
+    // What is in force until the snapshot is there must not allow what is refused by now.
+    deny,
   },
   snapshot: {
     ...MISPLACED_FRAMES,
@@ -328,6 +350,7 @@ export const FEED_TABLE: { readonly [Phase in FeedPhase]: Row } = {
     'snapshot-end': snapshotEnd,
     // A sign of life while a long snapshot is put together; it confirms nothing yet.
     ping: ignore,
+    deny,
   },
   live: { ...MISPLACED_FRAMES, start: ignore, retry: ignore, connected: ignore, lost, stop, delta, deny, ping },
   waiting: { ...IGNORED_FRAMES, start: ignore, retry: dial, connected: ignore, lost: ignore, stop },

@@ -27,13 +27,16 @@ export interface FeedAnswer {
 /** A longer answer to a POST is an error. The longest honest one lists the spend of 500 keys. */
 export const FEED_ANSWER_BYTES_MAX = 1024 * 1024;
 
+/** Ping, three fresh pings, acknowledgement, usage of two logs, denials: none waits for another. */
+const FEED_SOCKETS_MAX = 8;
+
 export class FeedAnswerError extends Error {
   override readonly name = 'FeedAnswerError';
 }
 
 export class SocketFeedTransport implements FeedTransport {
   readonly #socketPath: string;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 4 });
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: FEED_SOCKETS_MAX });
 
   constructor(socketPath: string) {
     this.#socketPath = socketPath;

@@ -1,6 +1,7 @@
 import type { Position } from '../../domain/change.ts';
 import type { Configuration } from '../../domain/configuration.ts';
-import type { KeyDigest, Principal } from '../../domain/virtual-key.ts';
+import type { FenceTimes } from '../../domain/fence.ts';
+import type { FenceClass, KeyDigest, Principal } from '../../domain/virtual-key.ts';
 
 /** A key in memory. `spendNano` is what the database last said plus what this process settled since. */
 export interface KeyEntry {
@@ -20,7 +21,10 @@ export interface Knowledge {
   isDeleted(digest: KeyDigest): boolean;
   /** Secret of the check in generated keys (32 bytes), or null before the first snapshot. */
   readonly fleetKey: Buffer | null;
-  /** Milliseconds since this knowledge was last confirmed by the database; Infinity when never in this process. */
+  /** Milliseconds since the database was last read with what is known here; Infinity when never in this process. Says whether a key may be new. */
   ageMs(): number;
+  /** Age of the fence's witness, over restarts; Infinity when there is none. Says whether a key may still be admitted. */
+  stalenessMs(fence: FenceClass): number;
+  readonly fences: FenceTimes;
   readonly configuration: Configuration;
 }

@@ -5,14 +5,17 @@ import { isBefore } from '../../feed/codec.ts';
 import type { Log } from '../../observe/log.ts';
 import { type DeltaLogFs, DeltaLogWriter, nodeDeltaLogFs, replayDeltaLog } from './delta-log.ts';
 import { ForeignInstallationError } from './foreign-installation.ts';
+import type { MergeRequest } from './packed/merge-base.ts';
+import { mergeBaseInWorker } from './packed/merge-base-in-worker.ts';
 import type { PrincipalStore } from './principal-store.ts';
-import { readSnapshotFile, SnapshotFormatError, writeSnapshotFile } from './snapshot-file.ts';
+import { readSnapshotFile, SnapshotFormatError, type SnapshotHeader, writeSnapshotFile } from './snapshot-file.ts';
+import { deltaLogName, deltaLogsIn, type NamedPoint, snapshotName, snapshotsIn } from './snapshot-names.ts';
 
-/** Snapshots kept: the newest, and the one to fall back on when that is damaged. */
-export const SNAPSHOTS_KEPT = 2;
+/** Snapshots kept: the newest, and two to fall back on when that is damaged. */
+export const SNAPSHOTS_KEPT = 3;
 /** Damaged files kept for a person to look at. */
 const DAMAGED_KEPT = 2;
-/** At any of these bounds a new snapshot is written, and the deltas before it are no longer needed. */
+/** At any of these bounds a new snapshot is made out of the newest one and the deltas behind it. */
 export const DELTA_FRAMES_MAX = 10_000;
 export const DELTA_BYTES_MAX = 16 * 1024 * 1024;
 export const DELTA_FILES_MAX = 32;
@@ -24,6 +27,10 @@ export interface LocalSnapshotsOptions {
   readonly directory: string;
   readonly store: PrincipalStore;
   readonly log: Log;
+  /** Whose models the store has; stands in the snapshots. */
+  readonly region?: string;
+  /** Makes a snapshot out of files; `mergeBaseInWorker` unless said otherwise. */
+  readonly merge?: (request: MergeRequest) => Promise<void>;
   readonly framesMax?: number;
   readonly bytesMax?: number;
   readonly writeRetryMs?: number;
@@ -32,8 +39,9 @@ export interface LocalSnapshotsOptions {
 
 /**
  * The disk copy of a principal store: `snapshot-<epoch>-<rev>.snap` files and the delta logs that lead on from them. A new
- * snapshot is collected at some position, the delta log of that position is begun in the same moment, and the file is
+ * snapshot is of some position, the delta log of that position is begun in the same moment, and the file is
  * written meanwhile; the older snapshot with its logs, which end where the new log begins, carries until it is complete.
+ * Where files lead to the position, the new one is merged from them and the store is not touched; else it is written from memory.
  */
 export class LocalSnapshots {
   /** The position that the next start of the process would boot from. Called when it has moved. */
@@ -46,15 +54,19 @@ export class LocalSnapshots {
   readonly #bytesMax: number;
   readonly #writeRetryMs: number;
   readonly #fs: DeltaLogFs;
+  readonly #region: string | null;
+  readonly #merge: (request: MergeRequest) => Promise<void>;
   #deltaLog: DeltaLogWriter | null = null;
   /** Frames, bytes and files since the snapshot that carries. */
   #frames = 0;
   #bytes = 0;
   #files = 0;
-  /** True while snapshot and delta logs on disk lead to the store's position without a gap. */
+  /** The newest complete snapshot. */
+  #base: Position | null = null;
+  /** True while it and the delta logs on disk lead to the store's position without a gap. */
   #complete = false;
   #writing: Promise<void> | null = null;
-  #wanted = false;
+  #wanted: 'merged' | 'from memory' | null = null;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -66,6 +78,8 @@ export class LocalSnapshots {
     this.#bytesMax = options.bytesMax ?? DELTA_BYTES_MAX;
     this.#writeRetryMs = options.writeRetryMs ?? WRITE_RETRY_MS;
     this.#fs = options.fs ?? nodeDeltaLogFs;
+    this.#region = options.region ?? null;
+    this.#merge = options.merge ?? mergeBaseInWorker;
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
   }
 
@@ -77,7 +91,7 @@ export class LocalSnapshots {
     this.#removeTemporaryFiles();
     for (const { name } of this.#snapshotFiles()) {
       const collector = this.#store.beginSnapshot();
-      let header: Position;
+      let header: SnapshotHeader;
       try {
         header = readSnapshotFile(join(this.#directory, name), collector);
       } catch (error) {
@@ -87,9 +101,10 @@ export class LocalSnapshots {
       if (installation !== null && header.installation !== installation) {
         throw new ForeignInstallationError(`The snapshot in ${this.#directory}`, header.installation, installation);
       }
-      const { epoch, rev } = header;
-      collector.commit({ installation: header.installation, epoch, rev });
-      this.#replay({ installation: header.installation, epoch, rev });
+      const base: Position = { installation: header.installation, epoch: header.epoch, rev: header.rev };
+      collector.commit(base, header.head);
+      this.#replay(base);
+      this.#base = base;
       this.#complete = true;
       return this.#store.position;
     }
@@ -117,6 +132,11 @@ export class LocalSnapshots {
     return this.#store.position;
   }
 
+  /** What the files lead to, or null while that is not what the store holds. */
+  get persisted(): Position | null {
+    return this.#complete ? this.#store.position : null;
+  }
+
   /** Called after a delta was applied to the store. It is in the file when `onPersisted` has been called for it. */
   appendDelta(from: Position, to: Position, changes: readonly Change[]): void {
     // Not complete and no log: a snapshot is being waited for, and it will contain this delta.
@@ -124,7 +144,7 @@ export class LocalSnapshots {
     try {
       this.#deltaLog ??= this.#beginDeltaLog(from);
       const before = this.#deltaLog.bytes;
-      this.#deltaLog.append(to.epoch, from.rev, to.rev, changes);
+      this.#deltaLog.append(to.epoch, from.rev, to.rev, changes, this.#store.head);
       this.#bytes += this.#deltaLog.bytes - before;
     } catch (error) {
       this.#writeFailed(error, 'A change is in force but could not be written to the delta log');
@@ -133,7 +153,7 @@ export class LocalSnapshots {
     this.#frames += 1;
     if (this.#complete) this.onPersisted(to);
     if (this.#frames >= this.#framesMax || this.#bytes >= this.#bytesMax || this.#files >= DELTA_FILES_MAX) {
-      this.#save();
+      this.#renew('merged');
     }
   }
 
@@ -141,7 +161,7 @@ export class LocalSnapshots {
   storeReplaced(): void {
     this.#complete = false;
     this.#closeDeltaLog();
-    this.#save();
+    this.#renew('from memory');
   }
 
   /** Resolves when no snapshot is being written. */
@@ -157,43 +177,60 @@ export class LocalSnapshots {
   }
 
   /** One snapshot is written at a time; what is asked for meanwhile is one more, of what the store holds then. */
-  #save(): void {
+  #renew(how: 'merged' | 'from memory'): void {
     if (this.#writing !== null || this.#closed) {
-      this.#wanted = true;
+      if (this.#wanted !== 'from memory') this.#wanted = how;
       return;
     }
-    this.#wanted = false;
-    const contents = this.#store.contents();
+    this.#wanted = null;
+    const base = how === 'merged' && this.#complete ? this.#base : null;
+    const contents = base === null ? this.#store.contents() : null;
+    const position = this.#store.position!;
     this.#closeDeltaLog();
     this.#frames = 0;
     this.#bytes = 0;
     this.#files = 0;
     try {
-      this.#deltaLog = this.#beginDeltaLog(contents.position);
+      this.#deltaLog = this.#beginDeltaLog(position);
     } catch (error) {
       this.#writeFailed(error, 'A new delta log could not be created');
       return;
     }
     const deltaLog = this.#deltaLog;
-    const { epoch, rev } = contents.position;
-    this.#writing = writeSnapshotFile(join(this.#directory, snapshotName(epoch, rev)), contents)
+    const directory = this.#directory;
+    const written =
+      contents === null
+        ? this.#merge({ directory, from: base!, to: position, region: this.#region })
+        : writeSnapshotFile(join(directory, snapshotName(position)), contents, this.#region);
+    this.#writing = written
       .then(
         () => {
-          if (this.#deltaLog === deltaLog) this.#saved();
+          if (this.#deltaLog === deltaLog) this.#saved(position);
         },
-        (error: unknown) => this.#writeFailed(error, 'The snapshot could not be written'),
+        (error: unknown) => {
+          if (contents === null) this.#mergeFailed(error);
+          else this.#writeFailed(error, 'The snapshot could not be written');
+        },
       )
       .finally(() => {
         this.#writing = null;
-        if (this.#wanted) this.#save();
+        if (this.#wanted !== null) this.#renew(this.#wanted);
       });
   }
 
-  #saved(): void {
+  #saved(base: Position): void {
+    this.#base = base;
     this.#complete = true;
     const position = this.#store.position;
     if (position !== null) this.onPersisted(position);
     this.#prune();
+  }
+
+  /** What is on disk may not lead to where it should: until that is known again, nothing is reported as persisted. */
+  #mergeFailed(error: unknown): void {
+    this.#log.warn({ error, directory: this.#directory }, 'A snapshot could not be merged; it is written from memory');
+    this.#complete = false;
+    this.#wanted = 'from memory';
   }
 
   #writeFailed(error: unknown, message: string): void {
@@ -203,13 +240,13 @@ export class LocalSnapshots {
     if (this.#retry !== null || this.#closed) return;
     this.#retry = setTimeout(() => {
       this.#retry = null;
-      this.#save();
+      this.#renew('from memory');
     }, this.#writeRetryMs);
     this.#retry.unref();
   }
 
   #beginDeltaLog(start: Position): DeltaLogWriter {
-    const path = join(this.#directory, deltaLogName(start.epoch, start.rev));
+    const path = join(this.#directory, deltaLogName(start));
     const writer = new DeltaLogWriter(path, start, this.#fs);
     this.#files += 1;
     return writer;
@@ -225,10 +262,10 @@ export class LocalSnapshots {
     let position = start;
     const names = new Set(this.#deltaLogFiles().map(({ name }) => name));
     for (;;) {
-      const name = deltaLogName(position.epoch, position.rev);
+      const name = deltaLogName(position);
       if (!names.delete(name)) break;
-      const reading = replayDeltaLog(join(this.#directory, name), position, (to, changes) =>
-        this.#store.applyDelta(to, changes),
+      const reading = replayDeltaLog(join(this.#directory, name), position, (to, changes, head) =>
+        this.#store.applyDelta(to, changes, head),
       );
       if (reading.cutBytes > 0) {
         this.#log.warn(
@@ -255,21 +292,25 @@ export class LocalSnapshots {
     } catch {
       return null;
     }
-    for (const { name } of namedPoints(names, SNAPSHOT_NAME).reverse()) {
+    for (const { name } of snapshotsIn(names)) {
       const collector = this.#store.beginSnapshot();
       let position: Position;
+      let head: string | null;
       try {
-        const { epoch, installation, rev } = readSnapshotFile(join(directory, name), collector);
-        position = { installation, epoch, rev };
+        const header = readSnapshotFile(join(directory, name), collector);
+        position = { installation: header.installation, epoch: header.epoch, rev: header.rev };
+        head = header.head ?? null;
       } catch {
         // Damaged, or its owner has just removed it; the owner reports and repairs what is its own.
         continue;
       }
-      collector.commit(position);
+      collector.commit(position, head);
       try {
-        while (names.includes(deltaLogName(position.epoch, position.rev))) {
-          const path = join(directory, deltaLogName(position.epoch, position.rev));
-          const reading = replayDeltaLog(path, position, (to, changes) => this.#store.applyDelta(to, changes));
+        while (names.includes(deltaLogName(position))) {
+          const path = join(directory, deltaLogName(position));
+          const reading = replayDeltaLog(path, position, (to, changes, head) =>
+            this.#store.applyDelta(to, changes, head),
+          );
           position = reading.position;
           if (reading.frames === 0) break;
         }
@@ -317,37 +358,11 @@ export class LocalSnapshots {
 
   /** Newest first. */
   #snapshotFiles(): NamedPoint[] {
-    return namedPoints(readdirSync(this.#directory), SNAPSHOT_NAME).reverse();
+    return snapshotsIn(readdirSync(this.#directory));
   }
 
   /** Oldest first. */
   #deltaLogFiles(): NamedPoint[] {
-    return namedPoints(readdirSync(this.#directory), DELTA_LOG_NAME);
+    return deltaLogsIn(readdirSync(this.#directory));
   }
-}
-
-interface NamedPoint {
-  readonly name: string;
-  readonly epoch: number;
-  readonly rev: number;
-}
-
-const SNAPSHOT_NAME = /^snapshot-(\d{10})-(\d{16})\.snap$/;
-const DELTA_LOG_NAME = /^delta-(\d{10})-(\d{16})\.log$/;
-
-function snapshotName(epoch: number, rev: number): string {
-  return `snapshot-${String(epoch).padStart(10, '0')}-${String(rev).padStart(16, '0')}.snap`;
-}
-
-function deltaLogName(epoch: number, rev: number): string {
-  return `delta-${String(epoch).padStart(10, '0')}-${String(rev).padStart(16, '0')}.log`;
-}
-
-function namedPoints(names: readonly string[], pattern: RegExp): NamedPoint[] {
-  const points: NamedPoint[] = [];
-  for (const name of names) {
-    const match = pattern.exec(name);
-    if (match !== null) points.push({ name, epoch: Number(match[1]), rev: Number(match[2]) });
-  }
-  return points.sort((a, b) => (isBefore(a, b) ? -1 : 1));
 }

@@ -11,20 +11,25 @@ import {
   tokenOf,
 } from '../../../tests/support/principals.ts';
 import type { Change } from '../../domain/change.ts';
-import { MapPrincipalStore } from './principal-store.ts';
+import { PackedPrincipalStore } from './packed/packed-principal-store.ts';
+import { MapPrincipalStore, type PrincipalStore } from './principal-store.ts';
 
-function storeWith(...names: string[]): MapPrincipalStore {
-  const store = new MapPrincipalStore();
-  const snapshot = store.beginSnapshot();
-  snapshot.addKeys(names.map((name) => ({ principal: principalOf(name), spendNano: '5' })));
-  snapshot.addSettings({ fleet_key: FLEET_KEY });
-  snapshot.commit(at(1));
-  return store;
-}
+describe.each([
+  ['MapPrincipalStore', () => new MapPrincipalStore()],
+  ['PackedPrincipalStore', () => new PackedPrincipalStore()],
+  ['PackedPrincipalStore with one recent key', () => new PackedPrincipalStore(1)],
+])('%s', (_name, emptyStore: () => PrincipalStore) => {
+  function storeWith(...names: string[]): PrincipalStore {
+    const store = emptyStore();
+    const snapshot = store.beginSnapshot();
+    snapshot.addKeys(names.map((name) => ({ principal: principalOf(name), spendNano: '5' })));
+    snapshot.addSettings({ fleet_key: FLEET_KEY });
+    snapshot.commit(at(1));
+    return store;
+  }
 
-describe('MapPrincipalStore', () => {
   it('knows nothing, and no position, before the first snapshot', () => {
-    const store = new MapPrincipalStore();
+    const store = emptyStore();
     expect(store.position).toBeNull();
     expect(store.fleetKey).toBeNull();
     expect(store.key(tokenOf('a'))).toBeUndefined();
@@ -78,8 +83,8 @@ describe('MapPrincipalStore', () => {
     const store = storeWith('a', 'b');
     const contents = store.contents();
     store.applyDelta(at(2), [keyChange(2, 'a', { blocked: true }), keyDeleted(2, 'b')]);
-    expect(contents.principals.map(({ blocked }) => blocked)).toEqual([false, false]);
-    expect(contents.deletedTokens).toEqual([]);
+    expect([...contents.keys()].map(({ principal }) => principal.blocked)).toEqual([false, false]);
+    expect([...contents.deletedTokens()]).toEqual([]);
     expect(contents.position).toEqual(at(1));
   });
 
@@ -109,15 +114,17 @@ describe('MapPrincipalStore', () => {
         // A second store takes a snapshot in the middle, and the rest as one delta.
         const source = storeWith('a', 'b');
         for (const each of changes.slice(0, cut)) source.applyDelta(at(each.rev), [each]);
-        const { position, principals, spendNano, deletedTokens, settings } = source.contents();
-        const copy = new MapPrincipalStore();
+        const contents = source.contents();
+        const copy = emptyStore();
         const snapshot = copy.beginSnapshot();
-        snapshot.addKeys(principals.map((principal, index) => ({ principal, spendNano: String(spendNano[index]) })));
-        snapshot.addDeletedKeys(deletedTokens);
-        snapshot.addSettings(settings);
-        snapshot.commit(position);
+        snapshot.addKeys(
+          [...contents.keys()].map(({ principal, spendNano }) => ({ principal, spendNano: String(spendNano) })),
+        );
+        snapshot.addDeletedKeys([...contents.deletedTokens()]);
+        snapshot.addSettings(contents.settings);
+        snapshot.commit(contents.position);
         const rest = changes.slice(cut);
-        copy.applyDelta(at(rest.at(-1)?.rev ?? position.rev), rest);
+        copy.applyDelta(at(rest.at(-1)?.rev ?? contents.position.rev), rest);
         expect(stateOf(copy)).toEqual(stateOf(whole));
       }),
       { numRuns: pick(100, 3_000) },

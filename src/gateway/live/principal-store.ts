@@ -6,13 +6,16 @@ import type { KeyWithSpend } from '../../feed/protocol.ts';
 import type { KeyEntry } from './knowledge.ts';
 
 /**
- * The complete replica of keys and settings at one position. Small on purpose: a packed store, which needs a quarter of the
- * memory per key, can stand in for this one without anybody noticing.
+ * The complete replica of keys and settings at one position. Two of them do the same: `PackedPrincipalStore`, which gateway processes
+ * hold, and `MapPrincipalStore`, which is small enough to be seen to be right and which tests compare the other one with.
  */
 export interface PrincipalStore {
   /** Null until the first snapshot. */
   readonly position: Position | null;
+  /** The audit head (hex) at the position; null where it is not known. */
+  readonly head: string | null;
   readonly keyCount: number;
+  /** The entry of a key that a request holds on to stays true whatever happens meanwhile, and what is settled on it is not lost. */
   key(digest: KeyDigest): KeyEntry | undefined;
   isDeleted(digest: KeyDigest): boolean;
   setting(id: string): JsonValue | undefined;
@@ -27,10 +30,10 @@ export interface PrincipalStore {
   /** A snapshot is collected beside the store and changes nothing until `commit`, which swaps all of it at once. */
   beginSnapshot(): SnapshotCollector;
   /** Applies the changes that lead from the present position to `to`, in this call. */
-  applyDelta(to: Position, changes: readonly Change[]): void;
+  applyDelta(to: Position, changes: readonly Change[], head?: string | null): void;
   /** These keys are refused from now on, until a delta or a snapshot says what they are. Unknown ones are none of its business. */
   deny(tokens: readonly string[]): void;
-  /** Everything as of now; later changes do not show in it. References only, so it is quick. */
+  /** Everything as of now; later changes do not show in it. Quick: nothing that grows with the number of keys is copied. */
   contents(): StoreContents;
 }
 
@@ -39,22 +42,28 @@ export interface SnapshotCollector {
   addDeletedKeys(tokens: readonly string[]): void;
   addSettings(settings: Readonly<Record<string, JsonValue>>): void;
   addModels(models: readonly StoredModel[]): void;
-  commit(position: Position): void;
+  /** All of a file, when nothing else is added. Its memory may become the store's. */
+  addContents(contents: StoreContents): void;
+  commit(position: Position, head?: string | null): void;
 }
 
 export interface StoreContents {
   readonly position: Position;
-  readonly principals: readonly Principal[];
-  /** Parallel to `principals`. */
-  readonly spendNano: readonly bigint[];
-  readonly deletedTokens: readonly string[];
+  readonly head: string | null;
+  readonly configRev: Revision;
+  readonly setHash: string;
+  readonly keyCount: number;
+  readonly deletedCount: number;
   readonly settings: Readonly<Record<string, JsonValue>>;
   readonly models: readonly StoredModel[];
+  keys(): Iterable<{ readonly principal: Principal; readonly spendNano: bigint }>;
+  deletedTokens(): Iterable<string>;
 }
 
 /** The store as JavaScript maps. */
 export class MapPrincipalStore implements PrincipalStore {
   #position: Position | null = null;
+  #head: string | null = null;
   #keys = new Map<string, MutableKeyEntry>();
   #deleted = new Set<string>();
   #settings = new Map<string, JsonValue>();
@@ -65,6 +74,10 @@ export class MapPrincipalStore implements PrincipalStore {
 
   get position(): Position | null {
     return this.#position;
+  }
+
+  get head(): string | null {
+    return this.#head;
   }
 
   get keyCount(): number {
@@ -105,36 +118,48 @@ export class MapPrincipalStore implements PrincipalStore {
     const settings = new Map<string, JsonValue>();
     const models = new Map<string, StoredModel>();
     const setHash = new SetHash();
+    let configRev: Revision | null = null;
+    const add = (principal: Principal, spendNano: bigint): void => {
+      const former = keys.get(principal.token);
+      if (former !== undefined) setHash.toggle(former.principal);
+      setHash.toggle(principal);
+      keys.set(principal.token, { principal, spendNano, series: null });
+    };
     return {
       addKeys(list) {
-        for (const { principal, spendNano } of list) {
-          setHash.toggle(principal);
-          keys.set(principal.token, { principal, spendNano: BigInt(spendNano), series: null });
-        }
+        for (const { principal, spendNano } of list) add(principal, BigInt(spendNano));
       },
       addDeletedKeys(tokens) {
         for (const token of tokens) deleted.add(token);
       },
       addSettings(values) {
-        for (const [id, value] of Object.entries(values)) settings.set(id, value);
+        for (const [id, value] of Object.entries(values)) if (value !== null) settings.set(id, value);
       },
       addModels(list) {
         for (const model of list) models.set(model.id, model);
       },
-      commit: (position) => {
+      addContents(contents) {
+        for (const { principal, spendNano } of contents.keys()) add(principal, spendNano);
+        this.addDeletedKeys([...contents.deletedTokens()]);
+        this.addSettings(contents.settings);
+        this.addModels(contents.models);
+        configRev = contents.configRev;
+      },
+      commit: (position, head = null) => {
         this.#models = models;
-        this.#configRev = position.rev;
+        this.#configRev = configRev ?? position.rev;
         this.#setHash = setHash;
         this.#keys = keys;
         this.#deleted = deleted;
         this.#settings = settings;
         this.#fleetKey = decodeFleetKey(settings.get(SETTING_FLEET_KEY));
         this.#position = position;
+        this.#head = head;
       },
     };
   }
 
-  applyDelta(to: Position, changes: readonly Change[]): void {
+  applyDelta(to: Position, changes: readonly Change[], head: string | null = null): void {
     for (const change of changes) {
       if (change.kind === 'key') this.#applyKey(change.id, change.value);
       else {
@@ -145,6 +170,7 @@ export class MapPrincipalStore implements PrincipalStore {
       }
     }
     this.#position = to;
+    this.#head = head;
   }
 
   deny(tokens: readonly string[]): void {
@@ -159,19 +185,19 @@ export class MapPrincipalStore implements PrincipalStore {
 
   contents(): StoreContents {
     if (this.#position === null) throw new Error('a store without a position has no contents');
-    const principals: Principal[] = [];
-    const spendNano: bigint[] = [];
-    for (const entry of this.#keys.values()) {
-      principals.push(entry.principal);
-      spendNano.push(entry.spendNano);
-    }
+    const keys = Array.from(this.#keys.values(), ({ principal, spendNano }) => ({ principal, spendNano }));
+    const deleted = [...this.#deleted];
     return {
       position: this.#position,
-      principals,
-      spendNano,
-      deletedTokens: [...this.#deleted],
+      head: this.#head,
+      configRev: this.#configRev,
+      setHash: this.setHash,
+      keyCount: keys.length,
+      deletedCount: deleted.length,
       settings: Object.fromEntries(this.#settings),
       models: [...this.#models.values()],
+      keys: () => keys,
+      deletedTokens: () => deleted,
     };
   }
 
@@ -201,10 +227,15 @@ type MutableKeyEntry = { -readonly [Field in keyof KeyEntry]: KeyEntry[Field] };
 
 /** Order-free digest of a set of principals: each goes in and out by the same operation. */
 export class SetHash {
-  readonly #sum = Buffer.alloc(32);
+  readonly #sum: Buffer;
+
+  /** `hex`: to go on from. */
+  constructor(hex = '0'.repeat(64)) {
+    this.#sum = Buffer.from(hex, 'hex');
+  }
 
   toggle(principal: Principal): void {
-    const digest = hash('sha256', JSON.stringify(principal), 'buffer');
+    const digest = hash('sha256', principalText(principal), 'buffer');
     for (let index = 0; index < 32; index += 1) this.#sum[index]! ^= digest[index]!;
   }
 
@@ -213,10 +244,37 @@ export class SetHash {
   }
 }
 
+/** The same for equal principals, in whatever order their fields came; fields of a later version stand behind the others. */
+function principalText(principal: Principal): string {
+  return JSON.stringify({ ...IN_ORDER, ...principal });
+}
+
+const IN_ORDER: Principal = {
+  token: '' as KeyDigest,
+  keyName: '',
+  keyAlias: null,
+  expiresAtMs: null,
+  blocked: false,
+  models: [],
+  aliases: {},
+  allowedRoutes: [],
+  userId: null,
+  teamId: null,
+  organizationId: null,
+  projectId: null,
+  maxBudget: null,
+  rpmLimit: null,
+  tpmLimit: null,
+  maxParallelRequests: null,
+  tags: [],
+  allowedRegions: [],
+  fence: 'normal',
+};
+
 const FLEET_KEY_BYTES = 32;
 
 /** A fleet key of another length is treated as none: the check in generated keys is then left out, and nothing else changes. */
-function decodeFleetKey(value: JsonValue | undefined): Buffer | null {
+export function decodeFleetKey(value: JsonValue | undefined): Buffer | null {
   if (typeof value !== 'string') return null;
   const bytes = Buffer.from(value, 'base64');
   return bytes.length === FLEET_KEY_BYTES ? bytes : null;

@@ -1,33 +1,47 @@
 /**
- * One snapshot as a file: a header of fixed size, then lines as the feed has them (`settings`, `models`, `keys`, `deleted-keys`).
+ * One snapshot as a file: a header of fixed size, the tables of a packed store, and a directory of them.
  *
  *   CLAVIGER-SNAPSHOT <SHA-256 of the rest of the header>\n{header as JSON, padded with spaces}\n<body>
  *
- * The header holds the SHA-256 of the body, so every bit of the file is under one of the two sums. A file is either used
- * whole or not at all.
+ * The header holds the SHA-256 of the directory, which holds those of the tables, so every bit of the file is under a sum. A file is
+ * either used whole or not at all. The header has the same place and form in all formats, so that a version which can not read a format
+ * knows it for a newer one.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import { open, rename, rm } from 'node:fs/promises';
+import { endianness } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import type { Position } from '../../domain/change.ts';
-import { encodeDownFrame, parseDownFrame } from '../../feed/codec.ts';
-import { type DownFrame, ENTITIES_PER_FRAME_MAX } from '../../feed/protocol.ts';
+import { type LineBody, readLineBody } from './line-snapshot.ts';
+import { PackedContents } from './packed/packed-contents.ts';
+import { type DirectoryPlace, PackedFileError, readPackedBody, writePackedBody } from './packed/packed-file.ts';
+import { packedContentsOf } from './packed/packed-principal-store.ts';
 import type { SnapshotCollector, StoreContents } from './principal-store.ts';
 
-/** 1 had no models; a file of it is still read. */
-export const SNAPSHOT_FORMAT = 2;
+/** 1 had no models, 1 and 2 were lines; files of both are still read. */
+export const SNAPSHOT_FORMAT = 3;
 const SNAPSHOT_FORMAT_MIN = 1;
+const PACKED_FORMAT_MIN = 3;
 export const SNAPSHOT_HEADER_BYTES = 1_024;
-/** Deleted keys in one line; they are digests only, so a line of this size serialises in about a millisecond. */
-const DELETED_KEYS_PER_LINE = 5_000;
 
 export interface SnapshotHeader extends Position {
   readonly format: number;
   readonly keyCount: number;
   readonly deletedCount: number;
-  readonly bodyBytes: number;
-  readonly bodySha256: string;
+  /** The audit head (hex) at the position; null or absent where it is not known. */
+  readonly head?: string | null;
+}
+
+interface PackedHeader extends SnapshotHeader, DirectoryPlace {
+  readonly head: string | null;
+  /** The region whose models are in it. */
+  readonly region: string | null;
+  /** Numbers in the tables are in the order of the machine that wrote them. */
+  readonly byteOrder: 'LE' | 'BE';
+  readonly setHash: string;
+  /** Room for a signature over the rest of the header. */
+  readonly signature: string | null;
 }
 
 /** The file is not what was written. */
@@ -35,39 +49,42 @@ export class SnapshotDamagedError extends Error {
   override readonly name = 'SnapshotDamagedError';
 }
 
-/** The file is in order and of a format that this version can not read: written by a newer one. */
+/** The file is in order and of a format that this version can not read: written by a newer one, or on another kind of machine. */
 export class SnapshotFormatError extends Error {
   override readonly name = 'SnapshotFormatError';
 }
 
 /**
  * Writes the file so that after a crash there is the whole new file or none of it: temporary file, fsync, rename, fsync of
- * the directory. The body is serialised line by line with a return to the event loop after each, so that no request waits
- * for more than one line.
+ * the directory. It returns to the event loop behind each piece of at most 256 KiB, so that no request waits for more than one.
  */
-export async function writeSnapshotFile(path: string, contents: StoreContents): Promise<void> {
+export async function writeSnapshotFile(
+  path: string,
+  contents: StoreContents,
+  region: string | null = null,
+): Promise<void> {
   const directory = dirname(path);
   const temporary = join(directory, `.${basename(path)}.${randomBytes(4).toString('hex')}.tmp`);
+  const { position, head, tables } = contents instanceof PackedContents ? contents : packedContentsOf(contents);
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
-      const bodyHash = createHash('sha256');
-      let at = SNAPSHOT_HEADER_BYTES;
-      for (const frame of bodyFrames(contents)) {
-        const line = Buffer.from(encodeDownFrame(frame));
-        bodyHash.update(line);
-        await writeAll(file, line, at);
-        at += line.length;
-      }
-      const header: SnapshotHeader = {
+      const place = await writePackedBody(file, SNAPSHOT_HEADER_BYTES, tables);
+      const header: PackedHeader = {
         format: SNAPSHOT_FORMAT,
-        ...contents.position,
-        keyCount: contents.principals.length,
-        deletedCount: contents.deletedTokens.length,
-        bodyBytes: at - SNAPSHOT_HEADER_BYTES,
-        bodySha256: bodyHash.digest('hex'),
+        installation: position.installation,
+        epoch: position.epoch,
+        rev: position.rev,
+        head,
+        region,
+        byteOrder: endianness(),
+        keyCount: tables.keys.count,
+        deletedCount: tables.deleted.count,
+        setHash: tables.setHash,
+        ...place,
+        signature: null,
       };
-      await writeAll(file, encodeHeader(header), 0);
+      await file.write(encodeHeader(header), 0, SNAPSHOT_HEADER_BYTES, 0);
       await file.sync();
     } finally {
       await file.close();
@@ -87,39 +104,36 @@ export async function writeSnapshotFile(path: string, contents: StoreContents): 
 
 /** Checks the whole file before anything of it goes into `collector`, and returns its header. Used at boot only. */
 export function readSnapshotFile(path: string, collector: SnapshotCollector): SnapshotHeader {
-  const bytes = readFileSync(path);
-  const header = decodeHeader(bytes);
-  const body = bytes.subarray(SNAPSHOT_HEADER_BYTES);
-  if (body.length !== header.bodyBytes) {
-    throw new SnapshotDamagedError(`${path} holds ${body.length} bytes after its header, not ${header.bodyBytes}`);
+  const fd = openSync(path, 'r');
+  try {
+    const bytes = Buffer.alloc(SNAPSHOT_HEADER_BYTES);
+    const header = decodeHeader(bytes.subarray(0, readSync(fd, bytes, 0, SNAPSHOT_HEADER_BYTES, 0)));
+    if (header.format < PACKED_FORMAT_MIN) {
+      const body = readFileSync(path).subarray(SNAPSHOT_HEADER_BYTES);
+      const problem = readLineBody(body, header as SnapshotHeader & LineBody, collector);
+      if (problem !== null) throw new SnapshotDamagedError(`${path} ${problem}`);
+    } else collector.addContents(readPacked(path, fd, header as PackedHeader));
+    return header;
+  } finally {
+    closeSync(fd);
   }
-  if (createHash('sha256').update(body).digest('hex') !== header.bodySha256) {
-    throw new SnapshotDamagedError(`${path} does not match its checksum`);
+}
+
+function readPacked(path: string, fd: number, header: PackedHeader): PackedContents {
+  const { installation, epoch, rev, head, directoryAt, directoryBytes } = header;
+  if (header.byteOrder !== endianness()) {
+    throw new SnapshotFormatError(`the snapshot was written on a machine of byte order ${header.byteOrder}`);
   }
-  let keyCount = 0;
-  let deletedCount = 0;
-  for (let start = 0; start < body.length; ) {
-    const end = body.indexOf(10, start);
-    const frame = parseDownFrame(body.toString('utf8', start, end === -1 ? body.length : end));
-    start = end === -1 ? body.length : end + 1;
-    if (frame?.t === 'keys') {
-      collector.addKeys(frame.keys);
-      keyCount += frame.keys.length;
-    } else if (frame?.t === 'deleted-keys') {
-      collector.addDeletedKeys(frame.tokens);
-      deletedCount += frame.tokens.length;
-    } else if (frame?.t === 'settings') {
-      collector.addSettings(frame.settings);
-    } else if (frame?.t === 'models') {
-      collector.addModels(frame.models);
-    } else {
-      throw new SnapshotDamagedError(`${path} holds a line of kind ${frame?.t ?? 'unknown'}`);
-    }
+  const { size } = fstatSync(fd);
+  if (size !== directoryAt + directoryBytes) {
+    throw new SnapshotDamagedError(`${path} holds ${size} bytes, not ${directoryAt + directoryBytes}`);
   }
-  if (keyCount !== header.keyCount || deletedCount !== header.deletedCount) {
-    throw new SnapshotDamagedError(`${path} holds ${keyCount} keys, not ${header.keyCount}`);
+  try {
+    return new PackedContents({ installation, epoch, rev }, head, readPackedBody(fd, header));
+  } catch (error) {
+    if (!(error instanceof PackedFileError)) throw error;
+    throw new SnapshotDamagedError(`${path}: ${error.message}`);
   }
-  return header;
 }
 
 const MAGIC = 'CLAVIGER-SNAPSHOT ';
@@ -146,28 +160,4 @@ function decodeHeader(bytes: Buffer): SnapshotHeader {
     throw new SnapshotFormatError(`the snapshot has format ${header.format}; this version reads ${SNAPSHOT_FORMAT}`);
   }
   return header;
-}
-
-function* bodyFrames(contents: StoreContents): Generator<DownFrame> {
-  yield { t: 'settings', settings: contents.settings };
-  for (let start = 0; start < contents.models.length; start += ENTITIES_PER_FRAME_MAX) {
-    yield { t: 'models', models: contents.models.slice(start, start + ENTITIES_PER_FRAME_MAX) };
-  }
-  for (let start = 0; start < contents.principals.length; start += ENTITIES_PER_FRAME_MAX) {
-    const keys = contents.principals.slice(start, start + ENTITIES_PER_FRAME_MAX).map((principal, index) => ({
-      principal,
-      spendNano: String(contents.spendNano[start + index]),
-    }));
-    yield { t: 'keys', keys };
-  }
-  for (let start = 0; start < contents.deletedTokens.length; start += DELETED_KEYS_PER_LINE) {
-    yield { t: 'deleted-keys', tokens: contents.deletedTokens.slice(start, start + DELETED_KEYS_PER_LINE) };
-  }
-}
-
-async function writeAll(file: Awaited<ReturnType<typeof open>>, bytes: Buffer, at: number): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, at + done);
-    done += bytesWritten;
-  }
 }

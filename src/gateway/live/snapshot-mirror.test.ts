@@ -63,6 +63,16 @@ describe('a snapshot mirror', () => {
     expect(statSync(stored('.mirror')).mode & 0o007).toBe(0);
   });
 
+  it('brings the witness along, and the newest one', async () => {
+    const writer = mirror();
+    writeFileSync(join(slot, 'witness'), 'old');
+    await writer.publish(slot, at(12), 1_000);
+    writeFileSync(join(slot, 'witness'), 'new');
+    await writer.publish(slot, at(12), 2_000);
+    await mirror().restoreInto(fresh);
+    expect(contents(fresh)).toEqual({ [SNAPSHOT]: 'the snapshot', [DELTA]: 'the deltas', witness: 'new' });
+  });
+
   it('is not there before it is written, and keeps regions apart', async () => {
     expect(await mirror().restoreInto(fresh)).toBeNull();
     await mirror({ region: 'us' }).publish(slot, at(12), null);

@@ -3,7 +3,8 @@
  * worker with an empty data directory starts from it while database and control plane are away.
  *
  *   <region>.mirror               one line of JSON (`MirrorHead`), a line end, the HMAC-SHA-256 of that line in hex
- *   <region>-<sha256>.<ending>    the files it names, by content: they never change, and any worker may write them
+ *   <region>-<sha256>.<ending>    the files it names, by content: they never change, and any worker may write them. Snapshot, deltas,
+ *                                 and the witness, so that a fence counts from when the original was known to be current
  *
  * The head is replaced last, so a reader sees one state or another, whole. The key of the HMAC is the fleet's: whoever can write to the
  * place but has no key can make the copy unusable, and nothing else. Secrets inside are sealed as they are on disk.
@@ -14,6 +15,7 @@ import { join } from 'node:path';
 import type { Position } from '../../domain/change.ts';
 import { writeFileAtomic } from '../../util/atomic-file.ts';
 import type { Clock } from '../../util/clock.ts';
+import { WITNESS_FILE } from './witness-file.ts';
 
 export const MIRROR_FORMAT = 1;
 /** A longer head is not ours. */
@@ -114,7 +116,7 @@ export class SnapshotMirror {
         fetched.push(temporary);
         await this.#fetch(file, temporary);
       }
-      // The snapshot comes last: deltas without it are of no use to a start, and do no harm.
+      // Backwards, so that the snapshot comes behind its deltas: without it they are of no use to a start, and do no harm.
       for (const [index, file] of [...head.files.entries()].reverse())
         await rename(fetched[index]!, join(slotDir, file.name));
     } catch (error) {
@@ -127,7 +129,8 @@ export class SnapshotMirror {
   async #copy(path: string, name: string): Promise<MirroredFile> {
     const { location, region } = this.#options;
     const { size } = await stat(path);
-    const known = this.#known.get(`${name} ${size}`);
+    // The witness is written over with another content of the same size.
+    const known = name === WITNESS_FILE ? undefined : this.#known.get(`${name} ${size}`);
     if (known !== undefined && (await exists(join(location, storedName(region, known))))) return known;
     // A delta log grows while it is copied: what counts is the copy, and its unfinished end is cut when it is read.
     const temporary = join(location, `.${region}-${process.pid}-${name}.tmp`);
@@ -212,15 +215,19 @@ export class SnapshotMirror {
 
 const SNAPSHOT_NAME = /^snapshot-\d{10}-\d{16}\.snap$/;
 const DELTA_NAME = /^delta-\d{10}-\d{16}\.log$/;
-const FILE_NAME = /^(snapshot-\d{10}-\d{16}\.snap|delta-\d{10}-\d{16}\.log)$/;
+const FILE_NAME = /^(snapshot-\d{10}-\d{16}\.snap|delta-\d{10}-\d{16}\.log|witness)$/;
 
-/** The newest snapshot, and the delta logs that begin where it ends or later. Names sort by position. */
+/**
+ * The newest snapshot, and the delta logs that begin where it ends or later; names sort by position. The witness is copied first: what it
+ * says of a revision is true of every copy that holds the revision, so the files may be newer than it and not older.
+ */
 async function filesToCopy(slotDir: string): Promise<string[]> {
   const names = (await readdir(slotDir)).sort();
   const snapshot = names.filter((name) => SNAPSHOT_NAME.test(name)).at(-1);
   if (snapshot === undefined) return [];
   const from = snapshot.slice('snapshot-'.length, -'.snap'.length);
-  return [snapshot, ...names.filter((name) => DELTA_NAME.test(name) && name.slice('delta-'.length, -4) >= from)];
+  const deltas = names.filter((name) => DELTA_NAME.test(name) && name.slice('delta-'.length, -4) >= from);
+  return [...names.filter((name) => name === WITNESS_FILE), snapshot, ...deltas];
 }
 
 function isFurther(there: MirrorHead, position: Position, witnessAtMs: number | null): boolean {
@@ -234,7 +241,8 @@ function headName(region: string): string {
 }
 
 function storedName(region: string, { name, sha256 }: MirroredFile): string {
-  return `${region}-${sha256.slice(0, 32)}${name.slice(name.lastIndexOf('.'))}`;
+  const ending = name === WITNESS_FILE ? '.witness' : name.slice(name.lastIndexOf('.'));
+  return `${region}-${sha256.slice(0, 32)}${ending}`;
 }
 
 function isUrl(location: string): boolean {

@@ -25,6 +25,16 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   acted('CONFIG_FILE_PATH', '', 'Path of `config.yaml`; also `--config`.'),
   acted('PORT', '4000', 'Public port; also `--port`.'),
   acted('HOST', '0.0.0.0', 'Address to listen on, `::` for IPv6 and IPv4; also `--host`.'),
+  acted(
+    'PROMETHEUS_METRICS_PORT',
+    '',
+    'Another port, where metrics are served without a key; also `--prometheus_metrics_port`.',
+  ),
+  acted(
+    'CLAVIGER_URL',
+    'http://localhost:4000',
+    'Instance that commands such as `claviger models apply` call; also `--url`.',
+  ),
   acted('NUM_WORKERS', '1', 'Gateway processes; also `--num_workers`.'),
   acted('DATABASE_URL', '', 'PostgreSQL; without it Claviger starts its own in the data directory.'),
   acted('DIRECT_URL', '', 'The same database without a pooler between, when there is one.'),
@@ -59,6 +69,11 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   acted('LITELLM_MODE', 'DEV', '`PRODUCTION`: the file `.env` is not read.'),
   acted('DISABLE_SCHEMA_UPDATE', 'false', 'True: the database schema is not migrated at start.'),
   acted('CLAVIGER_DRAIN_TIMEOUT', '900', 'Seconds that open requests get to finish when the instance stops.'),
+  acted(
+    'CLAVIGER_DRAIN_NOTICE',
+    '5 on workers and admins, else 0',
+    'Seconds from SIGTERM on during which calls are still taken while readiness is off, so that balancers see it.',
+  ),
   acted('HTTPS_PROXY', '', 'Proxy for connections to `https:` providers; lower case works too.'),
   acted('HTTP_PROXY', '', 'Proxy for connections to `http:` providers; lower case works too.'),
   acted('ALL_PROXY', '', 'Proxy for both, when theirs is not set; lower case works too.'),
@@ -117,10 +132,7 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
     'A failed migration always stops the start.',
   ),
   ...later('PROXY_CONFIG_RELOAD_INTERVAL_SECONDS', 'Changes arrive at once.'),
-  ...later(
-    'SEPARATE_HEALTH_APP SEPARATE_HEALTH_PORT PROMETHEUS_METRICS_PORT PROMETHEUS_MULTIPROC_DIR',
-    'Separate ports.',
-  ),
+  ...later('SEPARATE_HEALTH_APP SEPARATE_HEALTH_PORT PROMETHEUS_MULTIPROC_DIR', 'Separate ports.'),
   ...later('PROMETHEUS_URL PROMETHEUS_BUDGET_METRICS_REFRESH_INTERVAL_MINUTES', 'Metrics.'),
   ...later(
     `REDIS_HOST REDIS_PORT REDIS_PASSWORD REDIS_USERNAME REDIS_SSL REDIS_URL REDIS_CLUSTER_NODES REDIS_SENTINEL_NODES

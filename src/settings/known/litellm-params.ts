@@ -126,6 +126,11 @@ export const MODEL_INFO_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   ),
   acted('mode', 'string', '`chat` (default), `completion`, `embedding`, ...'),
   acted('base_model', 'string', 'Name in the price list, when `model` is a name of your own.'),
+  acted(
+    'regions',
+    'list',
+    'Names of the regions (`CLAVIGER_REGION`) that may use the deployment; without it, all. Elsewhere it does not exist.',
+  ),
   acted('access_groups', 'list', 'Names by which keys may be given access to the group.'),
   acted('input_cost_per_token', 'number', 'As in `litellm_params`.'),
   acted('output_cost_per_token', 'number', 'As in `litellm_params`.'),

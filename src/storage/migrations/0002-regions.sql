@@ -73,12 +73,14 @@ create table claviger.gateway (
   -- Said goodbye (drained), or lost its connection without a word.
   left_at timestamptz,
   left_reason text,
-  -- What an operator asked of it: drain or resync. Cleared when it was delivered.
-  command text
+  -- What an operator asked of it: drain or resync, and when. Cleared when it was delivered.
+  command text,
+  command_at timestamptz
 );
 
 create index gateway_instance on claviger.gateway (instance_id);
 create index gateway_heard on claviger.gateway (heard_at);
+create index gateway_command on claviger.gateway (reported_by) where command is not null;
 
 -- When each gateway process had applied what: revisions from_rev + 1 to to_rev.
 create table claviger.change_delivery (
@@ -113,6 +115,8 @@ create table claviger.enrolled_instance (
   role text not null,
   -- Ed25519, SPKI in base64.
   public_key text not null,
+  -- Offered at a renewal; takes the place of public_key with the first request that it signs.
+  next_public_key text,
   -- Key that secrets for this instance are sealed with, itself sealed.
   sealing_key_sealed text not null,
   enrolled_at timestamptz not null default now(),

@@ -1,10 +1,12 @@
 import { sql } from 'kysely';
-import type { Lane, Revision } from '../../domain/change.ts';
+import type { Change, Lane, Revision } from '../../domain/change.ts';
 import type { JsonValue } from '../../domain/virtual-key.ts';
 import type { Tx } from '../db.ts';
 
+export type ChangeKind = Change['kind'];
+
 export interface ChangeEntry {
-  readonly kind: 'key';
+  readonly kind: ChangeKind;
   readonly objectId: string;
   readonly objectRev: number;
   readonly op: 'created' | 'updated' | 'deleted' | 'blocked' | 'unblocked';
@@ -26,16 +28,18 @@ export interface LoggedChange {
   readonly kind: string;
   readonly objectId: string;
   readonly after: JsonValue;
+  /** Audit head (hex) at `rev`. */
+  readonly head: string;
 }
 
 /**
  * Takes the next revision for an entry. The row of `installation` stays locked until the transaction ends, so that revisions are
  * committed in order and without gaps: this must be the last thing a transaction does, and never part of spend.
  */
-export async function appendEntry(tx: Tx, entry: ChangeEntry): Promise<{ epoch: number; rev: Revision }> {
+export async function appendEntry(tx: Tx, entry: ChangeEntry): Promise<{ epoch: number; rev: Revision; head: string }> {
   const before = entry.before === null ? null : JSON.stringify(entry.before);
   const after = entry.after === null ? null : JSON.stringify(entry.after);
-  const { rows } = await sql<{ epoch: number; rev: bigint }>`
+  const { rows } = await sql<{ epoch: number; rev: bigint; hash: Buffer }>`
     with entry as materialized (
       select ${entry.kind}::text as kind, ${entry.objectId}::text as object_id, ${entry.objectRev}::bigint as object_rev,
              ${entry.op}::text as op, ${before}::jsonb as before, ${after}::jsonb as after,
@@ -56,10 +60,10 @@ export async function appendEntry(tx: Tx, entry: ChangeEntry): Promise<{ epoch: 
     select head.epoch, head.rev, entry.kind, entry.object_id, entry.object_rev, entry.op, entry.before, entry.after, entry.actor,
            entry.actor_key, entry.changed_by, entry.request_id, entry.lane, entry.at, head.audit_head
       from head, entry
-    returning epoch, rev
+    returning epoch, rev, hash
   `.execute(tx);
   const row = rows[0]!;
-  return { epoch: row.epoch, rev: Number(row.rev) };
+  return { epoch: row.epoch, rev: Number(row.rev), head: row.hash.toString('hex') };
 }
 
 /** A hint to those who listen that there is a new revision. Sent at commit; losing it costs one poll interval. */
@@ -76,7 +80,7 @@ export async function readChanges(
 ): Promise<LoggedChange[]> {
   const rows = await tx
     .selectFrom('claviger.change_log')
-    .select(['rev', 'kind', 'object_id', 'after'])
+    .select(['rev', 'kind', 'object_id', 'after', 'hash'])
     .where('epoch', '=', epoch)
     .where('rev', '>', BigInt(after))
     .orderBy('rev')
@@ -87,8 +91,49 @@ export async function readChanges(
     kind: row.kind,
     objectId: row.object_id,
     after: row.after as JsonValue,
+    head: row.hash.toString('hex'),
   }));
 }
+
+/**
+ * The audit head (hex) at a revision of this database's own history, or null when the log does not hold it. Revisions go on over a raised
+ * epoch, so that the head at (2, 57) is that of the entry 57 written in epoch 1 when nothing has been written in epoch 2 up to there.
+ */
+export async function headAt(tx: Tx, { epoch, rev }: { epoch: number; rev: Revision }): Promise<string | null> {
+  const row = await tx
+    .selectFrom('claviger.change_log')
+    .select('hash')
+    // By a list of epochs, so that the primary key finds it.
+    .where('epoch', 'in', epochsLookedAt(epoch))
+    .where('rev', '=', BigInt(rev))
+    .orderBy('epoch', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row === undefined ? null : row.hash.toString('hex');
+}
+
+/** From this one back. */
+export function epochsLookedAt(epoch: number): number[] {
+  return Array.from({ length: Math.max(1, Math.min(epoch, EPOCHS_LOOKED_AT_MAX)) }, (_, back) => epoch - back);
+}
+
+/** Those of the keys that somebody unblocked in this epoch. */
+export async function unblockedInEpoch(tx: Tx, epoch: number, tokens: readonly string[]): Promise<Set<string>> {
+  if (tokens.length === 0) return new Set();
+  const rows = await tx
+    .selectFrom('claviger.change_log')
+    .select('object_id')
+    .distinct()
+    .where('kind', '=', 'key')
+    .where('object_id', 'in', [...tokens])
+    .where('epoch', '=', epoch)
+    .where('op', '=', 'unblocked')
+    .execute();
+  return new Set(rows.map((row) => row.object_id));
+}
+
+/** An epoch is raised by a restore or a failover; older ones than this are not looked for. */
+const EPOCHS_LOOKED_AT_MAX = 100;
 
 /**
  * Recomputes the whole hash chain. Null when it holds, else the first revision that was altered, removed or added behind the

@@ -33,6 +33,27 @@ export async function ensureInstallation(
   });
 }
 
+export interface SigningPairStored {
+  readonly publicKey: string;
+  readonly privateKeySealed: string;
+}
+
+/** The pair that the installation signs with. `proposed` is used when there is none yet; of several at once one wins and all get it. */
+export async function ensureSigningPair(db: Database, proposed: SigningPairStored): Promise<SigningPairStored> {
+  return db.write(async (tx) => {
+    await tx
+      .updateTable('claviger.installation')
+      .set({ signing_public_key: proposed.publicKey, signing_key_sealed: proposed.privateKeySealed })
+      .where('signing_public_key', 'is', null)
+      .execute();
+    const row = await tx
+      .selectFrom('claviger.installation')
+      .select(['signing_public_key', 'signing_key_sealed'])
+      .executeTakeFirstOrThrow();
+    return { publicKey: row.signing_public_key!, privateKeySealed: row.signing_key_sealed! };
+  });
+}
+
 /** Where the database stands. */
 export async function readPosition(tx: Tx): Promise<Position> {
   const row = await tx
@@ -40,4 +61,30 @@ export async function readPosition(tx: Tx): Promise<Position> {
     .select(['installation_id', 'epoch', 'rev'])
     .executeTakeFirstOrThrow();
   return { installation: row.installation_id, epoch: row.epoch, rev: Number(row.rev) };
+}
+
+/** Where the database stands, with its audit head (hex). */
+export async function readPositionAndHead(tx: Tx): Promise<{ position: Position; head: string }> {
+  return positionAndHead(await selectHead(tx).executeTakeFirstOrThrow());
+}
+
+/** The same, and nobody else moves it until the transaction ends. */
+export async function lockPositionAndHead(tx: Tx): Promise<{ position: Position; head: string }> {
+  return positionAndHead(await selectHead(tx).forUpdate().executeTakeFirstOrThrow());
+}
+
+/** Begins a new epoch at the present revision. The caller holds the row (`lockPositionAndHead`). */
+export async function setEpoch(tx: Tx, epoch: number): Promise<void> {
+  await tx.updateTable('claviger.installation').set({ epoch }).execute();
+}
+
+function selectHead(tx: Tx) {
+  return tx.selectFrom('claviger.installation').select(['installation_id', 'epoch', 'rev', 'audit_head']);
+}
+
+function positionAndHead(row: { installation_id: string; epoch: number; rev: bigint; audit_head: Buffer }) {
+  return {
+    position: { installation: row.installation_id, epoch: row.epoch, rev: Number(row.rev) },
+    head: row.audit_head.toString('hex'),
+  };
 }

@@ -22,7 +22,7 @@ const PLAIN = [
   'router_settings',
 ] as const;
 /** Null makes these empty. */
-const LISTS = ['models', 'allowed_cache_controls', 'policies', 'access_group_ids'] as const;
+const LISTS = ['models', 'allowed_cache_controls', 'policies', 'access_group_ids', 'allowed_regions'] as const;
 const OBJECTS = ['aliases', 'config', 'permissions', 'model_max_budget'] as const;
 
 const ROUTES_OF_TYPE = {
@@ -60,6 +60,7 @@ export function applyFields(key: VirtualKey, fields: KeyFields, now: { nowMs: nu
   }
   if (fields.blocked !== undefined) next.blocked = fields.blocked ?? false;
   if (fields.auto_rotate !== undefined) next.auto_rotate = fields.auto_rotate ?? false;
+  if (fields.fence !== undefined) next.fence = fields.fence ?? 'normal';
   next.allowed_routes = allowedRoutes(key, fields);
   next.metadata = metadataWith(key.metadata, fields);
   refuseLarge(next);
@@ -94,10 +95,12 @@ function refuseNegative(field: string, value: number | null | undefined): void {
 }
 
 function refuseLarge(key: VirtualKey): void {
-  const { models, aliases, allowed_routes, metadata } = key;
-  const bytes = Buffer.byteLength(JSON.stringify([models, aliases, allowed_routes, metadata.tags ?? []]));
+  const { models, aliases, allowed_regions, allowed_routes, metadata } = key;
+  const bytes = Buffer.byteLength(
+    JSON.stringify([models, aliases, allowed_regions, allowed_routes, metadata.tags ?? []]),
+  );
   if (bytes <= PRINCIPAL_BYTES_MAX) return;
   throw new ClavigerError('bad_request', {
-    reason: `models, aliases, allowed_routes and tags of a key have ${bytes} bytes together, and at most ${PRINCIPAL_BYTES_MAX} are possible. Use access groups or wildcards.`,
+    reason: `models, aliases, allowed_regions, allowed_routes and tags of a key have ${bytes} bytes together, and at most ${PRINCIPAL_BYTES_MAX} are possible. Use access groups or wildcards.`,
   });
 }

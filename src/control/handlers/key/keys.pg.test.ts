@@ -54,6 +54,8 @@ const EVERY_FIELD = {
   router_settings: { num_retries: 2, fallbacks: [{ a: ['b'] }] },
   auto_rotate: true,
   rotation_interval: '90d',
+  allowed_regions: ['eu-west-1', 'us'],
+  fence: 'strict',
 };
 
 const METADATA_FIELDS = {
@@ -147,6 +149,48 @@ describe('POST /key/generate', () => {
       param: 'key_alias',
       code: '400',
     });
+  });
+
+  it('is served everywhere with the normal fence unless something else is said, and null goes back to that', async () => {
+    const made = await generate({});
+    expect(made).toMatchObject({ allowed_regions: [], fence: 'normal' });
+    const changed = await control.call('POST', '/key/update', {
+      body: { key: made.key, allowed_regions: ['eu'], fence: 'strict' },
+    });
+    expect(changed.json).toMatchObject({ allowed_regions: ['eu'], fence: 'strict' });
+    await control.call('POST', '/key/update', { body: { key: made.key, key_alias: 'of-eu' } });
+    expect(await info(made.key)).toMatchObject({ allowed_regions: ['eu'], fence: 'strict' });
+    const logged = await control.db.read((tx) =>
+      sql<{ before: object; after: object }>`
+        select before, after from claviger.change_log where object_id = ${made.token} order by rev`.execute(tx),
+    );
+    expect(logged.rows[1]).toMatchObject({
+      before: { allowed_regions: [], fence: 'normal' },
+      after: { allowed_regions: ['eu'], fence: 'strict' },
+    });
+    await control.call('POST', '/key/update', { body: { key: made.key, allowed_regions: null, fence: null } });
+    expect(await info(made.key)).toMatchObject({ allowed_regions: [], fence: 'normal' });
+  });
+
+  it('shows the region and the fence of a deleted key', async () => {
+    const made = await generate({ allowed_regions: ['eu'], fence: 'strict' });
+    await control.call('POST', '/key/delete', { body: { keys: [made.key] } });
+    const { json } = await control.call(
+      'GET',
+      `/key/list?status=deleted&return_full_object=true&key_hash=${made.token}`,
+    );
+    expect(json.keys).toEqual([expect.objectContaining({ allowed_regions: ['eu'], fence: 'strict' })]);
+  });
+
+  it.each([
+    { fence: 'loose' },
+    { fence: '' },
+    { allowed_regions: 'eu' },
+    { allowed_regions: [''] },
+    { allowed_regions: ['eu west'] },
+    { allowed_regions: Array.from({ length: 101 }, (_, n) => `r${n}`) },
+  ])('refuses %j, which can not be kept as it is meant', async (body) => {
+    expect((await control.call('POST', '/key/generate', { body })).status).toBe(422);
   });
 
   it('sets the routes of a key type', async () => {

@@ -7,9 +7,9 @@ import { tokenOfArgument } from '../../auth/key-token.ts';
 import { endpoint } from '../handler.ts';
 import { presentListedKey } from './present-key.ts';
 
-export const listKeysEndpoint = endpoint(listKeysRoute, async ({ query, caller }, { db }) => {
+export const listKeysEndpoint = endpoint(listKeysRoute, async ({ query, caller }, { staleReads, tail }) => {
   const filter = filterFrom(query, caller);
-  const { rows, total } = await db.read((tx) => listKeys(tx, filter));
+  const { rows, total } = await staleReads.read((tx) => listKeys(tx, filter), tail.position?.rev);
   const whole = query.return_full_object || query.expand.length > 0;
   return {
     json: {

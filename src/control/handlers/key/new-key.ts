@@ -95,4 +95,6 @@ const EMPTY_KEY: Omit<VirtualKey, 'token' | 'key_name' | 'created_at' | 'created
   blocked: false,
   auto_rotate: false,
   rotation_interval: null,
+  allowed_regions: [],
+  fence: 'normal',
 };

@@ -9,14 +9,14 @@ import { endpoint } from '../handler.ts';
 import { presentSpendDays } from './present-spend-days.ts';
 import { presentSpendLog } from './present-spend-log.ts';
 
-export const spendLogsEndpoint = endpoint(spendLogsRoute, async ({ query, caller }, { db, settings }) => {
+export const spendLogsEndpoint = endpoint(spendLogsRoute, async ({ query, caller }, { staleReads, settings }) => {
   const filter = filterFrom(query, caller, settings.masterKey);
   const hasDates = filter.startDate !== undefined || filter.endDate !== undefined;
   if (hasDates && query.summarize) {
-    return { json: presentSpendDays(await db.read((tx) => spendPerDay(tx, filter))) };
+    return { json: presentSpendDays(await staleReads.read((tx) => spendPerDay(tx, filter))) };
   }
   // One more than the bound tells whether there are more.
-  const rows = await db.read((tx) => spendLogs(tx, filter, SPEND_LOG_ROWS_MAX + 1));
+  const rows = await staleReads.read((tx) => spendLogs(tx, filter, SPEND_LOG_ROWS_MAX + 1));
   const isTruncated = rows.length > SPEND_LOG_ROWS_MAX;
   return {
     json: rows.slice(0, SPEND_LOG_ROWS_MAX).map(presentSpendLog),
