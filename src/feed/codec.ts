@@ -104,46 +104,32 @@ function completePrincipal(principal: { -readonly [Name in keyof Principal]?: Pr
 }
 
 export function parseHello(body: string): Hello {
-  const value = parseObject(body, 'hello');
-  checkFields(value, HELLO_FIELDS, 'hello');
-  return value as unknown as Hello;
+  return parseChecked(body, HELLO_FIELDS, 'hello');
 }
 
 export function parseAck(body: string): Ack {
-  const value = parseObject(body, 'an acknowledgement');
-  checkFields(value, ACK_FIELDS, 'an acknowledgement');
-  return value as unknown as Ack;
+  return parseChecked(body, ACK_FIELDS, 'an acknowledgement');
 }
 
 export function parsePingRequest(body: string): PingRequest {
-  const value = parseObject(body, 'a ping');
-  checkFields(value, PING_FIELDS, 'a ping');
-  return value as unknown as PingRequest;
+  return parseChecked(body, PING_FIELDS, 'a ping');
 }
 
 export function parsePingReply(body: string): PingReply {
-  const value = parseObject(body, 'a ping reply');
-  checkFields(value, PING_REPLY_FIELDS, 'a ping reply');
-  return value as unknown as PingReply;
+  return parseChecked(body, PING_REPLY_FIELDS, 'a ping reply');
 }
 
 export function parseDenialReport(body: string): DenialReport {
-  const value = parseObject(body, 'a report of denials');
-  checkFields(value, DENIAL_REPORT_FIELDS, 'a report of denials');
-  return value as unknown as DenialReport;
+  return parseChecked(body, DENIAL_REPORT_FIELDS, 'a report of denials');
 }
 
 export function parseDenialReply(body: string): DenialReply {
-  const value = parseObject(body, 'the answer to denials');
-  checkFields(value, DENIAL_REPLY_FIELDS, 'the answer to denials');
-  return value as unknown as DenialReply;
+  return parseChecked(body, DENIAL_REPLY_FIELDS, 'the answer to denials');
 }
 
 /** Checks the envelope only: what is wrong inside a record concerns that record, not the batch. */
 export function parseUsageBatch(body: string): UsageBatch {
-  const value = parseObject(body, 'a usage batch');
-  checkFields(value, USAGE_BATCH_FIELDS, 'a usage batch');
-  const batch = value as unknown as UsageBatch;
+  const batch = parseChecked<UsageBatch>(body, USAGE_BATCH_FIELDS, 'a usage batch');
   if (batch.to < batch.from) throw new FeedFormatError(`a usage batch goes from ${batch.from} back to ${batch.to}`);
   return batch;
 }
@@ -326,6 +312,13 @@ const USAGE_ACCEPTED_FIELDS: Fields = {
 };
 
 const USAGE_RESUME_FIELDS: Fields = { ok: (value) => value === false, cursor: isCount };
+
+/** The fields must be all that `Message` promises: nothing else stands between what came and who uses it. */
+function parseChecked<Message>(body: string, fields: Fields, what: string): Message {
+  const value = parseObject(body, what);
+  checkFields(value, fields, what);
+  return value as unknown as Message;
+}
 
 function parseObject(text: string, what: string): JsonObject {
   let value: unknown;
