@@ -6,6 +6,7 @@ import type { Position } from '../../domain/change.ts';
 import { isBefore } from '../../feed/codec.ts';
 import type { DownFrame } from '../../feed/protocol.ts';
 import {
+  DIALS_BEFORE_WARNING,
   FEED_TABLE,
   type FeedAction,
   type FeedEvent,
@@ -257,6 +258,23 @@ describe('step', () => {
     );
     expect(state.phase).toBe('waiting');
     expect(actions[0]).toMatchObject({ level: 'error', message: expect.stringContaining('protocol 3') });
+  });
+
+  it('warns of a connection that is lost, and of dials that fail only when that lasts', () => {
+    const warnings = (actions: readonly FeedAction[]) =>
+      actions.filter((action) => action.do === 'report' && action.level === 'warn').length;
+    expect(warnings(play(live(5), { type: 'lost', reason: 'x' }).actions)).toBe(1);
+    const events: FeedEvent[] = [{ type: 'start' }];
+    const dial = (): number => {
+      events.push({ type: 'lost', reason: 'x' });
+      const count = warnings(play(initialFeedState(null), ...events).actions);
+      events.push({ type: 'retry' });
+      return count;
+    };
+    expect(Array.from({ length: DIALS_BEFORE_WARNING + 3 }, dial)).toEqual([
+      ...Array.from({ length: DIALS_BEFORE_WARNING }, () => 0),
+      ...[1, 1, 1],
+    ]);
   });
 
   it('waits longer with each attempt until the feed confirms something', () => {

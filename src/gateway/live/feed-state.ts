@@ -76,6 +76,8 @@ export interface FeedStep {
 
 /** So many pings in a row may know of a revision that has not arrived; then the stream is taken to have lost it. */
 export const PINGS_AHEAD_MAX = 3;
+/** So many dials in a row may fail in silence. */
+export const DIALS_BEFORE_WARNING = 8;
 /** A `goaway` may not keep a gateway away for longer. */
 export const GOAWAY_MS_MAX = 60_000;
 
@@ -120,9 +122,12 @@ function report(level: 'debug' | 'info' | 'warn' | 'error', message: string): Fe
   return { do: 'report', level, message };
 }
 
-const lost: Handler<'lost'> = (state, { reason }) =>
-  // The first failure is worth a line, the hundredth of the same outage is not.
-  reconnect(state, report(state.attempt === 0 ? 'warn' : 'debug', `The feed is not available: ${reason}`));
+const lost: Handler<'lost'> = (state, { reason }) => {
+  // A control process that starts beside us takes a moment. The first failure of a connection is worth a line and so is one that lasts; the
+  // hundredth of the same outage is not.
+  const isWorthALine = state.attempt === (state.phase === 'dialling' ? DIALS_BEFORE_WARNING : 0);
+  return reconnect(state, report(isWorthALine ? 'warn' : 'debug', `The feed is not available: ${reason}`));
+};
 
 const outOfPlace = (state: FeedState, event: { readonly frame: DownFrame }): FeedStep =>
   reconnect(state, report('error', `The feed sent ${event.frame.t} while ${state.phase}; connecting again`));
