@@ -144,6 +144,8 @@ describe('a joined worker', () => {
     const { json } = await control.call('POST', '/key/generate', { body: {} });
     const stream = subscribe(worker);
     await soon(() => expect(stream.tokens()).toContain(json.token));
+    // The signature of a snapshot stands at its end.
+    await soon(() => expect(stream.frames.some(({ t }) => t === 'snapshot-end')).toBe(true));
     expect(stream.verified).toBeGreaterThan(0);
     await control.call('POST', '/key/block', { body: { key: json.key } });
     await soon(() => expect(stream.frames.some(({ t }) => t === 'delta')).toBe(true));
