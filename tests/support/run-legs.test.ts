@@ -29,6 +29,14 @@ test('the last line counts the tests of all legs', async () => {
   expect(exitCode).toBe(1);
 });
 
+test('what failed is told again at the end: file, name and message', async () => {
+  const { lines } = await run([leg('failing.fixture'), leg('passing.fixture')]);
+  expect(lines).toContainEqual(expect.stringMatching(/^FAILED with failing\.fixture: .*failing\.fixture\.ts$/));
+  expect(lines.join('\n')).toContain('AssertionError');
+  const unloadable = await run([leg('unloadable.fixture')]);
+  expect(unloadable.lines.join('\n')).toMatch(/unloadable\.fixture\.ts\n {2}could not be loaded/);
+});
+
 test('all passed is the only success', async () => {
   expect(await run([leg('passing.fixture')])).toMatchObject({ exitCode: 0 });
   expect(await run([leg('no-such-file')])).toMatchObject({ exitCode: 1 });
