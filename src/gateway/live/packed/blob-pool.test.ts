@@ -43,7 +43,7 @@ describe('BlobPool', () => {
           }
         }
       }),
-      { numRuns: pick(100, 2_000) },
+      { numRuns: pick(60, 300) },
     );
   });
 

@@ -71,7 +71,7 @@ describe('GrowingIndex', () => {
           }
         },
       ),
-      { numRuns: pick(60, 1_000) },
+      { numRuns: pick(60, 400) },
     );
     expect(growing).toBeGreaterThan(0);
   });
