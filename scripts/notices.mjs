@@ -6,6 +6,9 @@ import { ensureInstalled, fail, root } from './lib/prepare.mjs';
 import { productionPackages } from './lib/production-tree.mjs';
 
 // `node scripts/notices.mjs [--check]`: THIRD_PARTY_NOTICES, the licence texts of everything that is shipped.
+/** Packages under the MIT licence whose text is only in their repository, with the holder that it names there. */
+const HOLDERS_OF_MIT = new Map([['@redis/client', '2022-2025, Redis, inc.']]);
+
 ensureInstalled();
 generatedFile('THIRD_PARTY_NOTICES', notices(), 'node scripts/notices.mjs');
 
@@ -19,11 +22,32 @@ function textOf(entry) {
     : [];
   const texts = files.map((name) => readFileSync(join(directory, name), 'utf8').replaceAll('\r\n', '\n').trim());
   if (texts.length > 0) return texts.join('\n\n');
+  const holder = HOLDERS_OF_MIT.get(entry.name);
+  if (holder !== undefined && entry.license === 'MIT') return mitLicence(holder);
   const readme = join(directory, 'README.md');
   if (!existsSync(readme)) return null;
   const sections = readFileSync(readme, 'utf8').replaceAll('\r\n', '\n').split(/^#+ */m);
   const section = sections.find((text) => /^licen[cs]e *\n/i.test(text));
   return section === undefined ? null : section.slice(section.indexOf('\n')).trim();
+}
+
+function mitLicence(holder) {
+  return `MIT License
+
+Copyright (c) ${holder}
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
+files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
+modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.`;
 }
 
 function notices() {

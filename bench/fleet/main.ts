@@ -2,11 +2,18 @@
  * Figures of the promises about a fleet, on one machine: an admin and four real workers in two regions on one PostgreSQL, the rest simulated
  * (`simulated-gateway.ts`). `npm run bench -- fleet [--write-docs] [--only name,name]`.
  */
-import { writeFile } from 'node:fs/promises';
+
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import { stringify } from 'yaml';
+import { type JoinAnswer, parseJoinAnswer } from '../../src/feed/join.ts';
+import { LISTENING } from '../../src/storage/revision-line.ts';
+import { makeSigningPair, readPrivateKey, readPublicKey, type SigningPair } from '../../src/util/ed25519.ts';
 import { runtimeDirectory } from '../../src/util/runtime-directory.ts';
 import {
   ADMIN_FLAGS,
@@ -23,6 +30,10 @@ import { SimulatedGateway } from './simulated-gateway.ts';
 const MASTER_KEY = 'sk-master-of-the-fleet-bench';
 const REGIONS = ['eu', 'eu', 'us', 'us'];
 const CHANGES = 100;
+const JOINED_WORKERS = 1_000;
+const JOINS_AT_ONCE = 4;
+const JOINED_BEHIND = 1_000;
+const QUIET_MS = 20_000;
 const DURABLE = { fsync: 'on', synchronous_commit: 'on', full_page_writes: 'on' };
 
 export interface Figure {
@@ -56,7 +67,7 @@ try {
   const simulated: SimulatedGateway[] = [];
   const simulate = async (count: number): Promise<void> => {
     while (simulated.length < count) {
-      const gateway = new SimulatedGateway(`simulated-${simulated.length}/0`, socket, agent);
+      const gateway = new SimulatedGateway(`simulated-${simulated.length}/0`, { socketPath: socket }, agent);
       simulated.push(gateway);
       gateway.connect();
     }
@@ -96,6 +107,7 @@ try {
   }
   if (wanted('reconnect')) await reconnect(admin, simulated, simulate);
   for (const gateway of simulated.splice(0)) gateway.disconnect();
+  if (wanted('joined')) await joinedReconnect(admin);
   if (wanted('distance')) await distance(admin);
   if (wanted('backlog')) await backlog(database, workers[0]!, admin);
 } catch (error) {
@@ -184,7 +196,7 @@ async function withoutNotify<T>(shared: SharedDatabase, work: () => Promise<T>):
   const cutting = (async () => {
     while (!ended) {
       await shared.query(
-        `select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'listen %' and pid <> pg_backend_pid()`,
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '${LISTENING}'`,
       );
       await delay(20);
     }
@@ -204,12 +216,7 @@ async function reconnect(
 ): Promise<void> {
   // Before there are keys: what is measured is coming back, not a thousand snapshots.
   await simulate(1_000);
-  await database.query(`
-    insert into claviger.virtual_key (token, key_name, models, aliases, config, model_max_budget, permissions, allowed_routes,
-      allowed_cache_controls, policies, access_group_ids, metadata, blocked, auto_rotate, created_at, updated_at)
-    select encode(sha256(('bench' || n)::bytea), 'hex'), 'sk-...' || n, array['m'], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
-           false, false, now(), now()
-      from generate_series(1, 10000) n`);
+  await insertKeys();
   for (const gateway of simulated) gateway.disconnect();
   // A thousand revisions of five hundred keys.
   let last = 0;
@@ -220,20 +227,18 @@ async function reconnect(
   }
   const control = admin.pids().control!;
   let rssMax = 0;
-  const management: number[] = [];
   let ended = false;
   const watching = (async () => {
     while (!ended) {
       rssMax = Math.max(rssMax, await residentBytes(control));
-      const startedAt = performance.now();
-      const status = await admin.api('GET', '/key/list?size=1').then(
-        (answer) => answer.status,
-        () => 0,
-      );
-      management.push(status === 200 ? performance.now() - startedAt : Number.POSITIVE_INFINITY);
       await delay(50);
     }
   })();
+  const probe = new Worker(new URL('./management-probe.mjs', import.meta.url), {
+    workerData: { url: `http://127.0.0.1:${admin.port}/key/list?size=1`, key: MASTER_KEY, pauseMs: 20 },
+  });
+  // Its first call costs what a connection costs.
+  await delay(500);
   const startedAt = performance.now();
   for (const gateway of simulated) gateway.connect();
   await until(
@@ -242,8 +247,13 @@ async function reconnect(
     120_000,
   );
   const elapsedMs = performance.now() - startedAt;
+  const measured = once(probe, 'message') as Promise<[number[]]>;
+  probe.postMessage('end');
+  const [management] = await measured;
+  await probe.terminate();
   ended = true;
   await watching;
+  say(`management calls: ${management.map((ms) => ms.toFixed(0)).join(' ')}`);
   add(
     '1,000 gateway processes come back at once, 1,000 revisions behind: all current',
     '≤ 30 s',
@@ -251,6 +261,146 @@ async function reconnect(
   );
   add('the same: memory of the control process', '< 1 GiB', `${Math.round(rssMax / 1024 ** 2)} MiB`);
   add('the same: management calls meanwhile', 'answered', shares(management));
+}
+
+/** Without changes: nobody is sent them but with a snapshot. */
+async function insertKeys(): Promise<void> {
+  await database.query(`
+    insert into claviger.virtual_key (token, key_name, models, aliases, config, model_max_budget, permissions, allowed_routes,
+      allowed_cache_controls, policies, access_group_ids, metadata, blocked, auto_rotate, created_at, updated_at)
+    select encode(sha256(('bench' || n)::bytea), 'hex'), 'sk-...' || n, array['m'], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+           false, false, now(), now()
+      from generate_series(1, 10000) n
+    on conflict do nothing`);
+}
+
+/**
+ * The same for workers that joined: each has keys of its own, and all come over HTTP to the public port of one admin. Once as they are, and once
+ * as workers that know no sessions and sign everything.
+ */
+async function joinedReconnect(admin: Claviger): Promise<void> {
+  const region = 'joined';
+  const identities: { readonly pair: SigningPair; readonly answer: JoinAnswer }[] = [];
+  while (identities.length < JOINED_WORKERS) {
+    const batch = Math.min(JOINS_AT_ONCE, JOINED_WORKERS - identities.length);
+    identities.push(...(await Promise.all(Array.from({ length: batch }, () => joinOne(admin, region)))));
+  }
+  let positions: SimulatedGateway['position'][] = [];
+  for (const offersSession of [true, false]) {
+    const agent = new Agent({ keepAlive: true, maxSockets: 64 });
+    const workers = identities.map(({ pair, answer }) => {
+      const { installation, instanceId } = answer;
+      const privateKey = readPrivateKey(pair.privateKey);
+      const installationKey = readPublicKey(answer.installationKey);
+      const target = { host: '127.0.0.1', port: admin.port };
+      const as = { instanceId, privateKey, installation, installationKey, region, offersSession };
+      return new SimulatedGateway(`${instanceId}/0`, { ...target, ...as }, agent);
+    });
+    const allHave = (rev: number) =>
+      until(
+        'all are current',
+        async () => (workers.every(({ position }) => (position?.rev ?? 0) >= rev) ? true : null),
+        300_000,
+      );
+    for (const [index, worker] of workers.entries()) {
+      worker.position = positions[index] ?? null;
+      worker.connect();
+    }
+    await until('all are connected', async () => (workers.every(({ connected }) => connected) ? true : null), 300_000);
+    for (const worker of workers) worker.disconnect();
+    await insertKeys();
+    let last = 0;
+    for (let index = 0; index < JOINED_BEHIND / 2; index++) {
+      const key = await admin.generateKey({});
+      last = Number((await admin.api('POST', '/key/block', { key })).headers.get('x-claviger-rev'));
+    }
+    const { control, gateways } = admin.pids();
+    const pids = [control!, ...gateways];
+    const rssMax = pids.map(() => 0);
+    let ended = false;
+    const watching = (async () => {
+      while (!ended) {
+        for (const [index, pid] of pids.entries()) rssMax[index] = Math.max(rssMax[index]!, await residentBytes(pid));
+        await delay(100);
+      }
+    })();
+    const [cpuBefore, startedAt] = [await cpuMsOf(pids), performance.now()];
+    for (const worker of workers) worker.connect();
+    await allHave(last);
+    const elapsedMs = performance.now() - startedAt;
+    const cpuCurrent = await cpuMsOf(pids);
+    // Connected, with nothing to do but pings.
+    await delay(5_000);
+    const pings = () => workers.reduce((sum, { pingsAnswered }) => sum + pingsAnswered, 0);
+    const [pingsBefore, cpuQuiet, quietAt] = [pings(), await cpuMsOf(pids), performance.now()];
+    await delay(QUIET_MS);
+    const quietMs = performance.now() - quietAt;
+    const pingsPerSecond = ((pings() - pingsBefore) * 1_000) / quietMs;
+    const cpuAfter = await cpuMsOf(pids);
+    ended = true;
+    await watching;
+    for (const worker of workers) worker.disconnect();
+    positions = workers.map(({ position }) => position);
+    agent.destroy();
+    const who = offersSession ? '1,000 joined workers' : 'the same without sessions, everything signed:';
+    const used = (from: readonly number[], to: readonly number[]) => {
+      const [ofControl = 0, ...ofGateways] = to.map((ms, index) => ms - from[index]!);
+      return { ofControl, ofGateways: ofGateways.reduce((sum, ms) => sum + ms, 0) };
+    };
+    const back = used(cpuBefore, cpuCurrent);
+    const quiet = used(cpuQuiet, cpuAfter);
+    const share = (ms: number) => `${((ms / quietMs) * 100).toFixed(0)} %`;
+    add(
+      `${who} come back at once, ${JOINED_BEHIND} revisions behind: all current`,
+      '≤ 30 s',
+      `${(elapsedMs / 1_000).toFixed(1)} s; CPU of the admin ${(back.ofControl / 1_000).toFixed(1)} s (control process) and ${(back.ofGateways / 1_000).toFixed(1)} s (gateway process, which relays)`,
+    );
+    add(
+      'the same: memory of the admin',
+      '< 1 GiB',
+      rssMax
+        .map((bytes, index) => `${Math.round(bytes / 1024 ** 2)} MiB (${index === 0 ? 'control' : 'gateway'} process)`)
+        .join(', '),
+    );
+    add(
+      'the same: pings in all, and CPU of the admin with nothing else to do',
+      '≤ 200/s',
+      `${pingsPerSecond.toFixed(0)}/s; ${share(quiet.ofControl)} (control process), ${share(quiet.ofGateways)} (gateway process) of a core`,
+    );
+  }
+}
+
+async function joinOne(admin: Claviger, region: string): Promise<{ pair: SigningPair; answer: JoinAnswer }> {
+  const made = await admin.api('POST', '/fleet/join-token', { region });
+  const { token } = made.json() as { token: string };
+  const pair = makeSigningPair();
+  const asked = {
+    token,
+    instanceId: randomUUID(),
+    region,
+    role: 'worker',
+    version: '0.1.0',
+    publicKey: pair.publicKey,
+  };
+  const response = await fetch(`http://127.0.0.1:${admin.port}/feed/v1/join`, {
+    method: 'POST',
+    body: JSON.stringify(asked),
+  });
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`a join was answered ${response.status}: ${text}`);
+  return { pair, answer: parseJoinAnswer(text) };
+}
+
+/** User and system time. */
+function cpuMsOf(pids: readonly number[]): Promise<number[]> {
+  const clockTickMs = 10;
+  return Promise.all(
+    pids.map(async (pid) => {
+      const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * clockTickMs;
+    }),
+  );
 }
 
 /** A worker whose way to the database takes 150 ms there and back, beside one without. */
@@ -283,6 +433,7 @@ async function distance(admin: Claviger): Promise<void> {
     if (status === 200) answered.push(ms);
     else refused.set(status, (refused.get(status) ?? 0) + 1);
   }
+  say(`each: ${answered.map((ms) => ms.toFixed(0)).join(' ')}`);
   const others = [...refused].map(([status, count]) => `${count} × ${status}`).join(', ') || 'no other answer';
   add(
     'first use of a fresh key there, at once, 40 keys',
@@ -369,7 +520,6 @@ function call(port: number, key: string): Promise<{ status: number; ms: number }
 }
 
 async function residentBytes(pid: number): Promise<number> {
-  const { readFile } = await import('node:fs/promises');
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
 }

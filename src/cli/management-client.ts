@@ -19,7 +19,7 @@ export interface ManagementClient {
   readonly url: string;
   call(method: string, path: string, body?: unknown): Promise<ManagementAnswer>;
   /** A stream of events, open until either side ends it; silent ones too. Throws when nobody answers. */
-  stream(path: string, signal: AbortSignal): Promise<Response>;
+  stream(path: string, signal: AbortSignal, headers?: Readonly<Record<string, string>>): Promise<Response>;
 }
 
 export interface ConnectionOptions {
@@ -42,7 +42,8 @@ export function managementClient(
   }
   return {
     url,
-    stream: (path, signal) => fetch(`${url}${path}`, { headers: { authorization: `Bearer ${key}` }, signal }),
+    stream: (path, signal, headers = {}) =>
+      fetch(`${url}${path}`, { headers: { ...headers, authorization: `Bearer ${key}` }, signal }),
     async call(method, path, body) {
       let response: Response;
       let text: string;

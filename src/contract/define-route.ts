@@ -5,7 +5,7 @@ export interface RouteDefinition<
   Query extends z.ZodObject = z.ZodObject,
   Body extends z.ZodObject | null = z.ZodObject | null,
 > {
-  readonly method: 'GET' | 'POST' | 'PATCH';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   /** Below the server root path. */
   readonly path: string;
   readonly operationId: string;

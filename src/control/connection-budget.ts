@@ -8,9 +8,9 @@ export interface ConnectionBudget {
   readonly replica: number;
 }
 
-/** One that the listener keeps; before it listens, the migrations use it. */
-const LISTENER = 1;
-/** Fewer than these can not work: one that listens, one that does everything else. */
+/** One that hears and asks of new revisions (`RevisionLine`); before it is opened, the migrations use it. */
+const REVISION_LINE = 1;
+/** Fewer than these can not work: one for new revisions, one that does everything else. */
 export const CONNECTIONS_MIN = 2;
 /** A worker reads changes and delivers usage; more would only be taken from others. */
 export const WORKER_CONNECTIONS_MAX = 3;
@@ -30,5 +30,5 @@ export function connectionBudget({
     isWorker ? Math.min(WORKER_CONNECTIONS_MAX, databaseConnectionPoolLimit) : databaseConnectionPoolLimit,
   );
   const replica = isWorker || readReplicaUrl === null ? 0 : Math.floor(limit / 3);
-  return { pool: limit - LISTENER - replica, replica };
+  return { pool: limit - REVISION_LINE - replica, replica };
 }

@@ -1,4 +1,6 @@
 import type { ConfigSource } from '../domain/config-source.ts';
+import type { PriceSource } from '../domain/configuration.ts';
+import type { CostMap } from '../domain/cost-map.ts';
 import type { Log } from '../observe/log.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Database } from '../storage/db.ts';
@@ -31,6 +33,10 @@ export interface ControlContext {
   readonly config: () => ConfigSource;
   /** The environment of this instance, to validate models with. */
   readonly envValue: (name: string) => string | undefined;
+  /** Of models that have no price of their own. */
+  readonly prices: PriceSource;
+  /** All that is known of prices, in LiteLLM's form. */
+  readonly costMap: () => CostMap;
   readonly db: Database;
   /** For lists and reports that may be a little old. */
   readonly staleReads: StaleReads;

@@ -1,15 +1,20 @@
 import type { Server } from 'node:http';
 import type { Hono } from 'hono';
+import { resetRules } from '../domain/budget-period.ts';
 import type { Position } from '../domain/change.ts';
 import type { ConfigSource } from '../domain/config-source.ts';
+import type { PriceSource } from '../domain/configuration.ts';
+import type { CostMap } from '../domain/cost-map.ts';
 import { FRESHNESS_INTERVAL_MAX_MS, fenceTimes, freshnessIntervalMs } from '../domain/fence.ts';
+import type { LeaseAsk, LeaseReply } from '../feed/protocol.ts';
 import type { Log } from '../observe/log.ts';
 import { type MetricFamily, MetricRegistry } from '../observe/metrics.ts';
 import type { Settings } from '../settings/settings.ts';
 import { databaseAddress } from '../storage/connection.ts';
 import { type Database, DatabaseBusy, DatabaseRefused, DatabaseUnavailable } from '../storage/db.ts';
 import { createDatabase } from '../storage/pool.ts';
-import { listenForRevisions, type RevisionListener } from '../storage/revision-listener.ts';
+import { CONTROL_ID_SUFFIX } from '../storage/repositories/heartbeat.ts';
+import { openRevisionLine, type RevisionLine } from '../storage/revision-line.ts';
 import { createStaleReads, REPLICA_CONNECT_TIMEOUT_MS } from '../storage/stale-reads.ts';
 import type { Clock } from '../util/clock.ts';
 import { type RandomBytes, uuidV7Source } from '../util/uuid-v7.ts';
@@ -21,6 +26,7 @@ import { createFeedServer } from './fleet/feed-server.ts';
 import { FleetEvents } from './fleet/fleet-events.ts';
 import { watchFleet } from './fleet/fleet-metrics.ts';
 import { FleetReporter } from './fleet/fleet-report.ts';
+import { PRESENCE_INTERVAL_MS } from './fleet/gateway-state.ts';
 import { Heartbeat } from './fleet/heartbeat.ts';
 import { EnrolledInstances } from './fleet/join/enrolled-instances.ts';
 import { createSignedFeed, type SignedFeed } from './fleet/join/signed-feed.ts';
@@ -31,8 +37,10 @@ import { createTakeDenials } from './fleet/take-denials.ts';
 import { presentChange } from './handlers/fleet/present-change.ts';
 import { createApp } from './http/app.ts';
 import { createControlMetrics, watchControlState } from './metrics.ts';
-import { ingestUsage } from './money/ingest.ts';
+import { LeaseAnswers } from './money/answer-lease-ask.ts';
+import { ForeignUsage, ingestUsage } from './money/ingest.ts';
 import { type OpenedDatabase, openDatabase } from './open-database.ts';
+import { PriceListTurns } from './prices/price-list-turns.ts';
 
 export interface ControlPlaneOptions {
   readonly settings: ControlContext['settings'] &
@@ -46,6 +54,10 @@ export interface ControlPlaneOptions {
   readonly instanceId: string;
   readonly config: () => ConfigSource;
   readonly envValue: (name: string) => string | undefined;
+  /** Of models that have no price of their own; shown, decides nothing here. */
+  readonly prices: PriceSource;
+  /** All that is known of prices, in LiteLLM's form. */
+  readonly costMap: () => CostMap;
   /** Its monotonic time goes on while the machine is suspended (`ElapsedClock`). */
   readonly clock: Clock;
   readonly randomBytes: RandomBytes;
@@ -82,8 +94,9 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const budget = connectionBudget(settings);
   const db = createDatabase({ url: databaseUrl, connectionsMax: budget.pool, log });
   const registry = new Registry(clock);
+  let line: RevisionLine | null = null;
   const tail = new ChangeTail({
-    db,
+    db: { ask: (statements) => (line ?? db).ask(statements) },
     clock,
     log,
     onHistoryReplaced: (before, now) => fail(new Error(historyReplaced(before, now))),
@@ -101,7 +114,6 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
 
   let fleetKey: Buffer | null = null;
   let signing: Pick<OpenedDatabase, 'signingKey' | 'signingPublicKey'> | null = null;
-  let listener: RevisionListener | null = null;
   let retry: NodeJS.Timeout | null = null;
   let failed = false;
   let closed = false;
@@ -109,17 +121,17 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const heartbeat = new Heartbeat({
     db,
     identity: {
-      controlId: `${options.instanceId}/control`,
+      controlId: options.instanceId + CONTROL_ID_SUFFIX,
       instanceId: options.instanceId,
       role: settings.role,
       region: settings.region,
       version: options.versions.claviger,
     },
     clock,
-    // Of an embedded database reads are proof enough; its beats only say that this control process is here.
+    // Of an embedded database reads are proof enough, and who asks about this control process asks itself.
     intervalMs: options.embeddedDatabase
       ? FRESHNESS_INTERVAL_MAX_MS
-      : freshnessIntervalMs(fenceTimes(settings.fenceMs)),
+      : Math.min(PRESENCE_INTERVAL_MS, freshnessIntervalMs(fenceTimes(settings.fenceMs))),
     log,
   });
 
@@ -129,17 +141,36 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     db,
     fleetKey: () => fleetKey?.toString('base64') ?? null,
     ingest: (batch) => ingestUsage(batch, { db, log, onIngested: controlMetrics.ingested }),
+    answerLeaseAsk: (ask) => answerLeaseAsk(ask),
     answerPing: createAnswerPing({
       tail,
       witness: () => (options.embeddedDatabase ? 'reads' : heartbeat.newest),
       clock,
       connectedCount: () => registry.size,
     }),
-    takeDenials: createTakeDenials({ db, tail, clock, newId: uuidV7Source(() => clock.nowMs(), options.randomBytes) }),
+    takeDenials: createTakeDenials({
+      db,
+      tail,
+      clock,
+      newId: uuidV7Source(() => clock.nowMs(), options.randomBytes),
+      sealingKey: settings.sealingKey,
+    }),
     clock,
     random: Math.random,
     log,
   });
+  const leases = new LeaseAnswers({
+    db,
+    rules: () => resetRules(options.config().litellmSettings),
+    wallMs: clock.nowMs,
+  });
+  async function answerLeaseAsk(ask: LeaseAsk): Promise<LeaseReply> {
+    const { position } = tail;
+    if (position === null) throw new DatabaseUnavailable('the database has not been reached yet');
+    if (ask.installation !== position.installation)
+      throw new ForeignUsage(ask.gatewayId, ask.installation, position.installation);
+    return leases.answer(ask);
+  }
   const signedFeed = createSignedFeed({
     feed,
     enrolled,
@@ -160,9 +191,11 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
   const fence = fenceTimes(settings.fenceMs);
   const { instanceId } = options;
   const reporter = new FleetReporter({ db, registry, tail, instanceId, clock, random: Math.random, log });
-  const readFleet = createReadFleet({ db, reporter, fence });
+  const readFleet = createReadFleet({ db, staleReads, reporter, fence });
   const receipts = new Receipts({ db, registry, reporter, tail, region: settings.region, fence, clock, log });
-  const fleetEvents = new FleetEvents({ db, tail, registry, readFleet, presentChange, log });
+  const run = Buffer.from(options.randomBytes(8)).toString('hex');
+  const fleetEvents = new FleetEvents({ db, tail, registry, readFleet, presentChange, run, log });
+  const priceListTurns = new PriceListTurns({ db, readFleet, registry, log });
   // Workers know themselves; who looks after the fleet scrapes an admin.
   const stopWatching = settings.flags.disableAdminEndpoints ? () => undefined : watchFleet(metrics, { readFleet, log });
   const app = createApp({
@@ -199,7 +232,8 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
     signing = opened;
     tail.start(opened.position, readAtMs);
     reporter.start();
-    listener = listenForRevisions(directUrl, () => void tail.poll(), log);
+    priceListTurns.start();
+    line = openRevisionLine({ url: directUrl, pool: db, onHint: () => void tail.poll(), log });
     const { installation, epoch, rev } = opened.position;
     log.info({ installation, epoch, rev }, 'database opened');
   }
@@ -239,9 +273,10 @@ export function createControlPlane(options: ControlPlaneOptions): ControlPlane {
       stopWatching();
       receipts.stop();
       fleetEvents.stop();
+      priceListTurns.stop();
       // Before its streams end: what ends because we leave did not leave.
       await reporter.stop();
-      await Promise.all([feed.close(), tail.stop(), listener?.stop(), heartbeat.stop()]);
+      await Promise.all([feed.close(), tail.stop(), line?.stop(), heartbeat.stop()]);
       await Promise.all([db.close(), staleReads.close()]);
     },
   };

@@ -1,3 +1,4 @@
+import type { Account, AccountKind } from './account.ts';
 import type { StoredModel } from './stored-model.ts';
 import type { JsonValue, Principal } from './virtual-key.ts';
 
@@ -21,8 +22,17 @@ export interface Position {
  */
 export type Change =
   | { readonly rev: Revision; readonly kind: 'key'; readonly id: string; readonly value: Principal | null }
+  | AccountChange
   | { readonly rev: Revision; readonly kind: 'model'; readonly id: string; readonly value: StoredModel | null }
   | { readonly rev: Revision; readonly kind: 'setting'; readonly id: string; readonly value: JsonValue };
+
+/** `value` null: deleted, or nothing is left in it that gateway processes have to know (`account-in-feed.ts`). */
+export interface AccountChange {
+  readonly rev: Revision;
+  readonly kind: AccountKind;
+  readonly id: string;
+  readonly value: Account | null;
+}
 
 /** Ids of settings that travel in the feed. */
 export const SETTING_FLEET_KEY = 'fleet_key';

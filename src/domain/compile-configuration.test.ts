@@ -12,7 +12,7 @@ import type { PriceSource } from './configuration.ts';
 import { mayUse } from './model-access.ts';
 import type { Pico } from './money.ts';
 import { providerEntry, providerPrefixes } from './provider-catalogue.ts';
-import type { JsonObject } from './virtual-key.ts';
+import type { JsonObject, JsonValue } from './virtual-key.ts';
 
 const NO_PRICES: PriceSource = { find: () => null };
 const FLAT = { cacheRead: null, cacheWrite: null, inputAudio: null, outputAudio: null, reasoning: null };
@@ -222,7 +222,7 @@ describe('the parameters of an entry', () => {
       'ssl_key',
       'model',
     ];
-    const params = Object.fromEntries(settings.map((name) => [name, 'x']));
+    const params = Object.fromEntries(settings.map((name) => [name, name.includes('_cost_') ? 1 : 'x']));
     expect(one({ ...params, model: 'gpt-4o', api_base: 'http://a/v1' }).deployment?.defaultBody).toEqual({});
   });
 
@@ -300,10 +300,83 @@ describe('prices', () => {
     expect(pricing({ input_cost_per_token: 0, output_cost_per_token: 0 })).toEqual({ input: 0, output: 0, ...FLAT });
   });
 
-  it('are left out with a warning when they make no sense', () => {
-    const { deployment, warnings } = one({ model: 'gpt-4o', api_key: 'k', input_cost_per_token: -1 });
-    expect(deployment?.pricing).toBeNull();
-    expect(warnings[0]).toContain('input_cost_per_token: -1');
+  it.each<[JsonValue]>([[-1], [1e308], [Number.NaN], ['much'], [true]])(
+    'that are none (%j) keep the entry out',
+    (price) => {
+      const { deployment, warnings } = one({ model: 'gpt-4o', api_key: 'k', input_cost_per_token: price });
+      expect(deployment).toBeUndefined();
+      expect(warnings[0]).toMatch(
+        /^model_list\[0\] \(m\) can not be used: input_cost_per_token: .* is not a usable price/,
+      );
+    },
+  );
+
+  const priced = (params: JsonObject, info: JsonObject = {}, source: Partial<ConfigSource> = {}, region?: string) =>
+    compileConfiguration(
+      { ...EMPTY_CONFIG_SOURCE, models: [entry('m', { model: 'gpt-4o', api_key: 'k', ...params }, info)], ...source },
+      {
+        prices: {
+          find: (_provider, model) =>
+            model === 'gpt-4o' || model === 'known' ? { input: 100 as Pico, output: 200 as Pico, ...FLAT } : null,
+        },
+        envValue: () => undefined,
+        sha256Hex: (text) => createHash('sha256').update(text).digest('hex'),
+        ...(region === undefined ? {} : { region }),
+      },
+    ).configuration;
+  const pricingIn = (configuration: ReturnType<typeof priced>) =>
+    configuration.groups.get('m')?.deployments[0]?.pricing;
+
+  it('that refine the price list replace only their like', () => {
+    expect(pricingIn(priced({ cache_read_input_token_cost: 5e-11 }))).toEqual({
+      input: 100,
+      output: 200,
+      ...FLAT,
+      cacheRead: 50,
+    });
+  });
+
+  it('of a region count there and nowhere else', () => {
+    const info = { region_prices: { eu: { input_cost_per_token: 3e-10 }, us: { output_cost_per_token: 4e-10 } } };
+    expect(pricingIn(priced({}, info, {}, 'eu'))).toMatchObject({ input: 300, output: 200 });
+    expect(pricingIn(priced({}, info, {}, 'us'))).toMatchObject({ input: 100, output: 400 });
+    expect(pricingIn(priced({}, info, {}, 'asia'))).toMatchObject({ input: 100, output: 200 });
+    expect(pricingIn(priced({}, info))).toMatchObject({ input: 100, output: 200 });
+  });
+
+  it.each<[JsonValue, RegExp]>([
+    [{ eu: { input_cost_per_token: -1 } }, /region_prices\.eu\.input_cost_per_token: -1/],
+    [{ eu: 5 }, /region_prices\.eu is not a map/],
+    ['eu', /region_prices is not a map/],
+  ])('of regions that are none keep the entry out everywhere: %j', (region_prices, sentence) => {
+    const models = [entry('m', { model: 'gpt-4o', api_key: 'k' }, { region_prices })];
+    expect(compile({ models }).warnings[0]).toMatch(sentence);
+  });
+
+  it('have discount and margin of the settings', () => {
+    const configuration = priced({}, {}, { litellmSettings: { cost_discount_config: { openai: 0.1 } } });
+    expect(pricingIn(configuration)?.more?.adjustment.discountMillionths).toBe(100_000);
+  });
+
+  it('of a name in an answer are found for a deployment without a price', () => {
+    const configuration = priced({ model: 'openai/my-alias' });
+    const deployment = configuration.groups.get('m')!.deployments[0]!;
+    expect(deployment.pricing).toBeNull();
+    expect(configuration.priceOfAnswer(deployment, 'known')).toMatchObject({ input: 100 });
+    expect(configuration.priceOfAnswer(deployment, 'unknown')).toBeNull();
+    expect(configuration.priceOfAnswer(deployment, '')).toBeNull();
+  });
+
+  it.each<[JsonValue | undefined, number]>([
+    [undefined, 1_000_000_000],
+    [0.25, 250_000_000],
+    ['2', 2_000_000_000],
+    [0, 0],
+    [-1, 1_000_000_000],
+    [1e308, 1_000_000_000],
+  ])('unpriced_reservation_usd %j reserves %s nano-dollars', (usd, nano) => {
+    const settings = usd === undefined ? {} : { unpriced_reservation_usd: usd };
+    expect(priced({}, {}, { generalSettings: settings }).general.unpricedReservationNano).toBe(nano);
   });
 });
 
@@ -416,7 +489,7 @@ describe('settings', () => {
   it('have LiteLLM\u2019s defaults', () => {
     const { configuration, warnings } = compile({});
     expect(configuration.router).toEqual({ numRetries: 2, timeoutMs: 600_000, streamTimeoutMs: 600_000 });
-    expect(configuration.general).toEqual({
+    expect(configuration.general).toMatchObject({
       keyHeaderName: null,
       requireAuthForMetrics: true,
       publicReadinessDetails: false,
@@ -425,6 +498,9 @@ describe('settings', () => {
       alwaysIncludeStreamUsage: false,
       requestBytesMax: null,
       useXForwardedFor: false,
+      tokenRateLimitType: 'total',
+      unpricedReservationNano: 1_000_000_000,
+      confirmedPriceChanges: new Set(),
     });
     expect(warnings).toEqual([]);
   });

@@ -1,10 +1,11 @@
 /** `config.yaml`, validated, becomes what a gateway process routes by. Both planes run this same code. */
-import { compileDeployment, type DeploymentContext, secondsOf } from './compile-deployment.ts';
+import { compileDeployment, type DeploymentContext, priceAnswer, secondsOf } from './compile-deployment.ts';
 import type { ConfigSource, ModelEntry } from './config-source.ts';
 import type { Configuration, ModelGroup, PriceSource, ResolvedGroup } from './configuration.ts';
-import type { Deployment } from './deployment.ts';
+import type { Deployment, Pricing } from './deployment.ts';
 import { booleanOf, canonicalJson, numberOf, objectOf, textOf, textsOf } from './json-fields.ts';
 import { freeId, modelIdOf, organizationsOf } from './model-id.ts';
+import { type Nano, nanoFromDollars } from './money.ts';
 import { FAKE_PROVIDER } from './provider-catalogue.ts';
 import { regionsProblem, servesRegion } from './stored-model.ts';
 import type { JsonObject, JsonValue } from './virtual-key.ts';
@@ -63,6 +64,10 @@ export function compileConfiguration(source: ConfigSource, context: CompileConte
       members,
       deploymentContext(source, context, () => undefined),
     ),
+    priceOfAnswer: makeAnswerPrices(
+      members,
+      deploymentContext(source, context, () => undefined),
+    ),
     hash: context.sha256Hex(canonicalJson(source as unknown as JsonValue)),
   };
   return { configuration, warnings };
@@ -89,6 +94,11 @@ function deploymentContext(
     prices: context.prices,
     envValue: (name) => (Object.hasOwn(variables, name) ? variables[name] : context.envValue(name)),
     sslVerify: booleanOf(source.litellmSettings.ssl_verify, true),
+    region: context.region,
+    terms: {
+      discounts: objectOf(source.litellmSettings.cost_discount_config) ?? {},
+      margins: objectOf(source.litellmSettings.cost_margin_config) ?? {},
+    },
     warn,
   };
 }
@@ -111,6 +121,7 @@ function compileMembers(source: ConfigSource, context: CompileContext, warnings:
       continue;
     }
     if (context.region !== undefined && !servesRegion(entry, context.region)) continue;
+    if (booleanOf(entry.modelInfo.blocked, false)) continue;
     const litellmModel = textOf(entry.litellmParams.model) ?? '';
     for (const organization of organizationsOf(entry.litellmParams.organization)) {
       const id = freeId(modelIdOf(entry, organization, context.sha256Hex), ids);
@@ -205,7 +216,46 @@ function compileGeneral({ generalSettings, litellmSettings }: ConfigSource): Con
     alwaysIncludeStreamUsage: booleanOf(generalSettings.always_include_stream_usage, false),
     requestBytesMax: megabytes === null || megabytes <= 0 ? null : Math.trunc(megabytes * BYTES_PER_MEGABYTE),
     useXForwardedFor: booleanOf(generalSettings.use_x_forwarded_for, false),
+    tokenRateLimitType: tokenRateLimitType(textOf(generalSettings.token_rate_limit_type)),
+    customerHeaders: customerHeadersOf(generalSettings),
+    defaultCustomerBudgetId: textOf(litellmSettings.max_end_user_budget_id),
+    unpricedReservationNano: unpricedReservation(generalSettings.unpriced_reservation_usd),
+    confirmedPriceChanges: confirmedPriceChanges(generalSettings.confirmed_price_changes),
   };
+}
+
+function tokenRateLimitType(value: string | null): 'total' | 'input' | 'output' {
+  return value === 'input' || value === 'output' ? value : 'total';
+}
+
+function confirmedPriceChanges(value: JsonValue | undefined): ReadonlySet<string> | 'all' {
+  return booleanOf(value, false) ? 'all' : new Set(textsOf(value));
+}
+
+/** A dollar: more than nearly all calls cost, so that a budget holds although nothing is known. */
+const UNPRICED_RESERVATION_DEFAULT_USD = 1;
+
+function unpricedReservation(value: JsonValue | undefined): Nano {
+  const dollars = numberOf(value);
+  try {
+    if (dollars !== null && dollars >= 0) return nanoFromDollars(dollars);
+  } catch {
+    // More than a call can cost: the default counts.
+  }
+  return nanoFromDollars(UNPRICED_RESERVATION_DEFAULT_USD);
+}
+
+const CUSTOMER_HEADERS = ['x-litellm-customer-id', 'x-litellm-end-user-id'];
+
+/** LiteLLM's own first, then those of `user_header_mappings` with the role of a customer, then `user_header_name`. */
+function customerHeadersOf({ user_header_mappings, user_header_name }: JsonObject): readonly string[] {
+  const mappings = Array.isArray(user_header_mappings) ? user_header_mappings : [user_header_mappings ?? null];
+  const mapped = mappings
+    .map(objectOf)
+    .filter((mapping) => textOf(mapping?.litellm_user_role)?.toLowerCase() === 'customer')
+    .map((mapping) => textOf(mapping?.header_name));
+  const named = [...mapped, textOf(user_header_name)].filter((name) => name !== null);
+  return [...new Set([...CUSTOMER_HEADERS, ...named.map((name) => name.toLowerCase())])];
 }
 
 const modelOf = (deployment: Deployment): string => deployment.model;
@@ -237,6 +287,29 @@ function makeResolver(
       return found;
     }
     return null;
+  };
+}
+
+/** Answers that are remembered; at the bound all are forgotten and found again. */
+const ANSWER_PRICES_MAX = 2_000;
+
+function makeAnswerPrices(
+  members: readonly Member[],
+  context: DeploymentContext,
+): (deployment: Deployment, answeredModel: string) => Pricing | null {
+  const entries = new Map(members.map((member) => [member.deployment.id, member.entry]));
+  const known = new Map<string, Pricing | null>();
+  return (deployment, answeredModel) => {
+    const entry = entries.get(deployment.id);
+    if (entry === undefined || answeredModel === '' || answeredModel.length > WILDCARD_NAME_CHARS_MAX) return null;
+    const key = `${deployment.id}\n${answeredModel}`;
+    let pricing = known.get(key);
+    if (pricing === undefined) {
+      pricing = priceAnswer(entry, deployment, answeredModel, context);
+      if (known.size >= ANSWER_PRICES_MAX) known.clear();
+      known.set(key, pricing);
+    }
+    return pricing;
   };
 }
 

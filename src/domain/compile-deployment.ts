@@ -1,9 +1,18 @@
+import { adjustPricing, type CostTerms, NO_TERMS, type PricedPlace } from './adjust-pricing.ts';
 import type { ModelEntry } from './config-source.ts';
 import type { PriceSource } from './configuration.ts';
-import type { Deployment, Pricing } from './deployment.ts';
+import { tiersFromOf } from './cost-map.ts';
+import type { Deployment, DeploymentLimits, Pricing } from './deployment.ts';
 import { booleanOf, numberOf, objectOf, textOf } from './json-fields.ts';
 import { isControlParam, isPerRequestField } from './litellm-params.ts';
-import { type Pico, picoFromDollarsPerUnit } from './money.ts';
+import {
+  BadPriceError,
+  completePricing,
+  isPriceField,
+  overlayPricing,
+  type ParsedPricing,
+  parsePricing,
+} from './parse-pricing.ts';
 import {
   DEFAULT_PROVIDER,
   FAKE_PROVIDER,
@@ -21,6 +30,10 @@ export interface DeploymentContext {
   /** An environment variable; undefined when it is not set. */
   readonly envValue: (name: string) => string | undefined;
   readonly sslVerify: boolean;
+  /** Where the calls are made from; absent: nowhere, as for the control plane when it validates. */
+  readonly region?: string | undefined;
+  /** Absent: neither discounts nor margins. */
+  readonly terms?: CostTerms;
   /** Collects finished sentences without a place. */
   readonly warn: (sentence: string) => void;
 }
@@ -75,6 +88,13 @@ export function compileDeployment(
       `has no api_key and ${provider.apiKeyEnv[0]} is not set; ${provider.displayName} will refuse its calls.`,
     );
   }
+  const priced = priceOrProblem(
+    entry,
+    { provider: provider.prefix, apiBase, location: locationOf(params) },
+    model,
+    context,
+  );
+  if ('problem' in priced) return { ok: false, problem: priced.problem };
   return {
     ok: true,
     deployment: {
@@ -94,14 +114,44 @@ export function compileDeployment(
       streamTimeoutMs: secondsOf(params.stream_timeout),
       extraHeaders: { ...headersOf(params.headers), ...headersOf(params.extra_headers) },
       defaultBody: defaultBodyOf(params, context),
-      pricing: pricingOf(entry, provider.prefix, model, context),
+      pricing: priced.pricing,
       sslVerify: booleanOf(params.ssl_verify, context.sslVerify),
       clientCertPath: textOf(params.ssl_certificate),
       clientKeyPath: textOf(params.ssl_key),
       modelInfo: entry.modelInfo,
       mode: textOf(entry.modelInfo.mode) ?? 'chat',
+      ...limitsOf(params),
     },
   };
+}
+
+/** Zero is a limit: nothing may be sent there. A negative or fractional number is rounded towards it. */
+function limitsOf(params: JsonObject): { readonly limits?: DeploymentLimits } {
+  const limit = (name: string): number | null => {
+    const value = numberOf(params[name]);
+    return value === null ? null : Math.max(0, Math.floor(value));
+  };
+  const limits: DeploymentLimits = {
+    rpm: limit('rpm'),
+    tpm: limit('tpm'),
+    maxParallelRequests: limit('max_parallel_requests'),
+    keyRpm: limit('default_api_key_rpm_limit'),
+    keyTpm: limit('default_api_key_tpm_limit'),
+  };
+  return Object.values(limits).every((value) => value === null) ? {} : { limits };
+}
+
+/** What the name in an answer costs, at a deployment whose own name has no price. */
+export function priceAnswer(
+  { litellmParams, modelInfo, modelName }: ModelEntry,
+  { apiBase, provider }: Deployment,
+  answeredModel: string,
+  context: DeploymentContext,
+): Pricing | null {
+  const { base_model: _, ...info } = modelInfo;
+  const place = { provider, apiBase, location: locationOf(litellmParams) };
+  const priced = priceOrProblem({ modelName, litellmParams, modelInfo: info }, place, answeredModel, context);
+  return 'pricing' in priced ? priced.pricing : null;
 }
 
 /** `https://user:password@` of a URL; what stays is the scheme. */
@@ -157,6 +207,10 @@ function organizationOf(provider: ProviderEntry, context: DeploymentContext): st
   return provider.prefix === DEFAULT_PROVIDER ? firstSet(['OPENAI_ORGANIZATION'], context) : null;
 }
 
+function locationOf(params: JsonObject): string | null {
+  return textOf(params.vertex_location) ?? textOf(params.aws_region_name) ?? textOf(params.region_name);
+}
+
 /** Headers that the gateway sets itself, or that belong to one connection. */
 const RESERVED_HEADERS: ReadonlySet<string> = new Set([
   'host',
@@ -191,42 +245,74 @@ function defaultBodyOf(params: JsonObject, context: DeploymentContext): JsonObje
   return body;
 }
 
-/** Price names of `litellm_params` and `model_info`, in dollars per token. */
-const PRICE_FIELDS = {
-  input: 'input_cost_per_token',
-  output: 'output_cost_per_token',
-  cacheRead: 'cache_read_input_token_cost',
-  cacheWrite: 'cache_creation_input_token_cost',
-  inputAudio: 'input_cost_per_audio_token',
-  outputAudio: 'output_cost_per_audio_token',
-  reasoning: 'output_cost_per_reasoning_token',
-} as const satisfies Record<keyof Pricing, string>;
-
-/** The entry's own prices replace the price list as a whole: a missing direction costs nothing. */
-function pricingOf(entry: ModelEntry, provider: string, model: string, context: DeploymentContext): Pricing | null {
-  const price = (field: keyof Pricing): Pico | null => {
-    const name = PRICE_FIELDS[field];
-    const dollars = numberOf(entry.litellmParams[name]) ?? numberOf(entry.modelInfo[name]);
-    if (dollars === null) return null;
-    try {
-      return picoFromDollarsPerUnit(dollars);
-    } catch {
-      context.warn(`has ${name}: ${dollars}, which is not a usable price; it is left out.`);
-      return null;
-    }
-  };
-  const input = price('input');
-  const output = price('output');
-  if (input === null && output === null) {
-    return hasWildcard(model) ? null : context.prices.find(provider, model, textOf(entry.modelInfo.base_model));
+/**
+ * The prices of an entry: those that it gives itself, else what the price list says of its base model or its name; on top of that those of
+ * this region, uplift, discount and margin. Prices of its own that price a token or another unit replace the list as a whole, so that a direction
+ * without one costs nothing; others (the reading of a cache, ...) replace only their like. Throws `BadPriceError`.
+ */
+function pricingOf(entry: ModelEntry, place: PricedPlace, model: string, context: DeploymentContext): Pricing | null {
+  const tiersFrom = tiersFromOf(place.provider);
+  const own = parsePricing(priceFieldsOf(entry), tiersFrom);
+  const region = regionPrices(entry, context.region);
+  const listed = (): Pricing | null =>
+    hasWildcard(model) ? null : context.prices.find(place.provider, model, textOf(entry.modelInfo.base_model));
+  let pricing = own.isComplete ? completePricing(own) : listed();
+  if (pricing !== null && !own.isComplete && isPriced(own)) pricing = overlayPricing(pricing, own);
+  if (region !== null) {
+    const parsed = parsePricing(region, tiersFrom);
+    if (pricing !== null) pricing = overlayPricing(pricing, parsed);
+    else if (parsed.isComplete) pricing = completePricing(parsed);
   }
-  return {
-    input: input ?? (0 as Pico),
-    output: output ?? (0 as Pico),
-    cacheRead: price('cacheRead'),
-    cacheWrite: price('cacheWrite'),
-    inputAudio: price('inputAudio'),
-    outputAudio: price('outputAudio'),
-    reasoning: price('reasoning'),
-  };
+  return pricing === null ? null : adjustPricing(pricing, place, context.terms ?? NO_TERMS);
+}
+
+/** `litellm_params` before `model_info`. */
+function priceFieldsOf({ litellmParams, modelInfo }: ModelEntry): JsonObject {
+  const fields: JsonObject = {};
+  for (const source of [modelInfo, litellmParams]) {
+    for (const [name, value] of Object.entries(source)) if (value !== null && isPriceField(name)) fields[name] = value;
+  }
+  return fields;
+}
+
+function isPriced({ more, rates }: ParsedPricing): boolean {
+  const { factors, timed, services, tiers, uplifts } = more;
+  return (
+    tiers.length + timed.length > 0 ||
+    [rates, services, factors, uplifts].some((given) => Object.keys(given).length > 0)
+  );
+}
+
+function regionPrices({ modelInfo }: ModelEntry, region: string | undefined): JsonObject | null {
+  const given = modelInfo.region_prices;
+  if (given === undefined || given === null) return null;
+  const regions = objectOf(given);
+  if (regions === null) throw new BadPriceError('region_prices is not a map of regions to prices.');
+  let found: JsonObject | null = null;
+  for (const [name, prices] of Object.entries(regions)) {
+    const fields = objectOf(prices);
+    if (fields === null) throw new BadPriceError(`region_prices.${name} is not a map of prices.`);
+    // Those of other regions are read too: what is wrong is found by whoever writes it, not by a worker far away.
+    try {
+      parsePricing(fields);
+    } catch (error) {
+      throw error instanceof BadPriceError ? new BadPriceError(`region_prices.${name}.${error.message}`) : error;
+    }
+    if (name === region) found = fields;
+  }
+  return found;
+}
+
+function priceOrProblem(
+  entry: ModelEntry,
+  place: PricedPlace,
+  model: string,
+  context: DeploymentContext,
+): { readonly pricing: Pricing | null } | { readonly problem: string } {
+  try {
+    return { pricing: pricingOf(entry, place, model, context) };
+  } catch (error) {
+    if (error instanceof BadPriceError) return { problem: error.message };
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import type { Deployment, Pricing } from './deployment.ts';
 import type { ModelAccessTarget } from './model-access.ts';
+import type { Nano } from './money.ts';
 
 /** All deployments that share one `model_name`. */
 export interface ModelGroup {
@@ -55,9 +56,23 @@ export interface Configuration {
     /** Null: the instance's `bodyBytesMax`. */
     readonly requestBytesMax: number | null;
     readonly useXForwardedFor: boolean;
+    /** Tokens that tpm limits count. */
+    readonly tokenRateLimitType: 'total' | 'input' | 'output';
+    /** Headers that may name the customer of a call, in order, lower case. */
+    readonly customerHeaders: readonly string[];
+    /** `litellm_settings.max_end_user_budget_id`: budget object of customers that have no budget; null: none. */
+    readonly defaultCustomerBudgetId: string | null;
+    /** What a budget reserves for a call to a deployment without a price (`unpriced_reservation_usd`). */
+    readonly unpricedReservationNano: Nano;
+    /** `confirmed_price_changes`: models of the price list whose price may jump. */
+    readonly confirmedPriceChanges: ReadonlySet<string> | 'all';
   };
   /** The group behind a name, or null; `resolveGroup` calls it. Group aliases are not applied. */
   readonly resolve: (name: string) => ResolvedGroup | null;
+  /**
+   * Prices of a deployment that has none, by the name in its answer; null: that has none either. Cheap: it remembers what it was asked.
+   */
+  readonly priceOfAnswer: (deployment: Deployment, answeredModel: string) => Pricing | null;
   /** SHA-256 hex of the canonical source; goes up with the feed. */
   readonly hash: string;
 }

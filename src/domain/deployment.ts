@@ -1,15 +1,15 @@
-import type { Pico } from './money.ts';
+import type { Pricing } from './pricing.ts';
 import type { JsonObject } from './virtual-key.ts';
 
-/** Prices of a deployment in pico-dollars per token. Null in a field: fall back to the base rate of its direction. */
-export interface Pricing {
-  readonly input: Pico;
-  readonly output: Pico;
-  readonly cacheRead: Pico | null;
-  readonly cacheWrite: Pico | null;
-  readonly inputAudio: Pico | null;
-  readonly outputAudio: Pico | null;
-  readonly reasoning: Pico | null;
+export type { Pricing } from './pricing.ts';
+
+/** `rpm`, `tpm` and `max_parallel_requests` of a deployment, and what it gives each key that has no limit for the model; null = none. */
+export interface DeploymentLimits {
+  readonly rpm: number | null;
+  readonly tpm: number | null;
+  readonly maxParallelRequests: number | null;
+  readonly keyRpm: number | null;
+  readonly keyTpm: number | null;
 }
 
 /** One `model_list` entry, resolved: references replaced, provider known, prices found. */
@@ -41,7 +41,10 @@ export interface Deployment {
   readonly extraHeaders: Readonly<Record<string, string>>;
   /** Default body fields for each call (`litellm_params.<anything>`), which the client may override. */
   readonly defaultBody: JsonObject;
-  /** Null: no price is known (cost 0, counted as missing). */
+  /**
+   * Null: no price is known. A call then costs 0, unless the provider says what it cost or the name in its answer has a price; budgets reserve
+   * `unpriced_reservation_usd` for it. A model that is free says so with zeros, which is not null.
+   */
   readonly pricing: Pricing | null;
   readonly sslVerify: boolean;
   /** PEM files of a client certificate, `litellm_params.ssl_certificate` / `ssl_key`. */
@@ -49,4 +52,6 @@ export interface Deployment {
   readonly clientKeyPath: string | null;
   readonly modelInfo: JsonObject;
   readonly mode: string;
+  /** Absent: none. */
+  readonly limits?: DeploymentLimits;
 }

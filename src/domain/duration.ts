@@ -101,13 +101,14 @@ function startOfMonth(local: number, monthsAhead: number): number {
   return Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + monthsAhead, 1);
 }
 
-function fromLocal(local: number, timeZone: string): number {
+/** `local` is wall-clock time written as if it were UTC. */
+export function fromLocal(local: number, timeZone: string): number {
   const guess = local - zoneOffsetMs(local, timeZone);
   // The offset may change between the guess and the wanted moment (daylight saving time).
   return local - zoneOffsetMs(guess, timeZone);
 }
 
-function zoneOffsetMs(utcMs: number, timeZone: string): number {
+export function zoneOffsetMs(utcMs: number, timeZone: string): number {
   if (timeZone === 'UTC') return 0;
   const parts = new Intl.DateTimeFormat('en-US', {
     timeZone,

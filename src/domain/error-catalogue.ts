@@ -56,6 +56,9 @@ function upstream<const M extends string>(
   return { status, type, param: null, fault: 'upstream', log: 'warn', retryable: true, message, ...rest };
 }
 
+const MODEL_ACCESS_DENIED =
+  '{object} not allowed to access model. This {object} can only access models={models}. Tried to access {model}';
+
 export const ERROR_CATALOGUE = {
   // Authentication.
   no_api_key: client(401, 'auth_error', 'None', 'Authentication Error, No api key passed in.'),
@@ -96,6 +99,31 @@ export const ERROR_CATALOGUE = {
     'Authentication Error - Expired Key. Key Expiry time {expires} and current time {now}.',
   ),
   blocked_key: client(401, 'auth_error', 'None', 'Key is blocked. Update via `/key/unblock` if you are an admin.'),
+  blocked_team: client(
+    401,
+    'auth_error',
+    'None',
+    'Team={teamId} is blocked. Update via `/team/unblock` if you are an admin.',
+  ),
+  blocked_user: client(
+    401,
+    'auth_error',
+    'None',
+    'User={userId} is blocked. Update via `/user/update` if you are an admin.',
+  ),
+  blocked_organization: client(
+    401,
+    'auth_error',
+    'None',
+    'Organization={organizationId} is blocked. Update via `/organization/update` if you are an admin.',
+  ),
+  blocked_customer: client(
+    401,
+    'auth_error',
+    'None',
+    'User blocked from making LLM API Calls. User={customerId}. Update via `/customer/unblock` if you are an admin.',
+  ),
+  blocked_tag: client(401, 'auth_error', 'None', 'Tag={tag} is blocked. Send the call without it, or ask an admin.'),
   key_not_known_here: gateway(
     503,
     'no_db_connection',
@@ -120,13 +148,29 @@ export const ERROR_CATALOGUE = {
     'This key has a rule ({field}) that this instance is too old to apply, so it refuses the key. Upgrade the instance, or send the call to a newer one.',
     { log: 'warn', retryable: false },
   ),
+  unsupported_account_rule: gateway(
+    503,
+    'internal_server_error',
+    '{account} has a rule ({field}) that this instance is too old to apply, so it refuses calls for it. Upgrade the instance, or send the call to a newer one.',
+    { log: 'warn', retryable: false },
+  ),
+  account_without_room: gateway(
+    503,
+    'internal_server_error',
+    'This instance holds the most users, teams, customers and others that it can, and {account} is one too many. Delete those that are not needed any more; the limit is in docs/specs/snapshot-store.md.',
+    { log: 'warn', retryable: false },
+  ),
 
   // Authorization.
-  model_access_denied: client(
+  model_access_denied: client(403, 'key_model_access_denied', 'model', MODEL_ACCESS_DENIED),
+  team_model_access_denied: client(403, 'team_model_access_denied', 'model', MODEL_ACCESS_DENIED),
+  user_model_access_denied: client(403, 'user_model_access_denied', 'model', MODEL_ACCESS_DENIED),
+  org_model_access_denied: client(403, 'org_model_access_denied', 'model', MODEL_ACCESS_DENIED),
+  region_not_allowed_for_account: client(
     403,
-    'key_model_access_denied',
-    'model',
-    '{object} not allowed to access model. This {object} can only access models={models}. Tried to access {model}',
+    'auth_error',
+    'None',
+    '{account} is not served in region {region}. Regions that serve it: {regions}',
   ),
   region_not_allowed_for_key: client(
     403,
@@ -342,6 +386,14 @@ export const ERROR_CATALOGUE = {
     'auth_error',
     "Models are not kept in the database of this instance. Set `STORE_MODEL_IN_DB='True'` in your env to enable this feature.",
     { log: 'info', retryable: false },
+  ),
+
+  // Limits.
+  rate_limit_exceeded: client(
+    429,
+    'throttling_error',
+    'None',
+    'Rate limit exceeded for {descriptor}: {value}. Limit type: {quantity}. Current limit: {limit}, Remaining: {remaining}. Limit resets at: {reset}',
   ),
 
   // Routing.

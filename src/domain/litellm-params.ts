@@ -31,6 +31,7 @@ const CONTROL_PARAMS: ReadonlySet<string> = new Set([
   ...['default_api_key_rpm_limit', 'default_api_key_tpm_limit', 'configurable_clientside_auth_params'],
   ...['mock_response', 'mock_timeout', 'use_in_pass_through', 'use_litellm_proxy', 'use_chat_completions_api'],
   ...['merge_reasoning_content_in_choices', 'drop_params', 'additional_drop_params', 'allowed_openai_params'],
+  ...['off_peak_pricing', 'provider_specific_entry', 'web_search_billing_unit', 'regional_endpoint_uplift_multiplier'],
   ...['extra_headers', 'headers', 'extra_body', 'cache_control_injection_points', 'tiered_pricing', 'modify_params'],
   ...['ssl_verify', 'ssl_certificate', 'ssl_key', 'tenant_id', 'client_id', 'client_secret', 'fallbacks', 'model_info'],
 ]);

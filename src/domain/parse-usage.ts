@@ -1,3 +1,4 @@
+import { parseUsageExtras } from './parse-usage-extras.ts';
 import type { TokenUsage } from './usage.ts';
 import type { JsonObject, JsonValue } from './virtual-key.ts';
 
@@ -6,13 +7,14 @@ export const TOKENS_MAX = 2_147_483_647;
 
 /**
  * The `usage` object of an OpenAI-compatible answer in OpenAI's convention, whatever dialect the provider speaks. Null when
- * it holds no counts at all.
+ * it holds no counts at all. `serviceTier` is what the answer says beside its usage.
  */
-export function parseUsage(usage: JsonObject): TokenUsage | null {
+export function parseUsage(usage: JsonObject, serviceTier: string | null = null): TokenUsage | null {
   const prompt = count(usage.prompt_tokens) ?? count(usage.input_tokens);
   const completion = count(usage.completion_tokens) ?? count(usage.output_tokens);
   const total = count(usage.total_tokens);
-  if (prompt === null && completion === null && total === null) return null;
+  const extras = parseUsageExtras(usage, serviceTier);
+  if (prompt === null && completion === null && total === null && extras === undefined) return null;
 
   const promptDetails = object(usage.prompt_tokens_details) ?? object(usage.input_tokens_details) ?? {};
   const completionDetails = object(usage.completion_tokens_details) ?? object(usage.output_tokens_details) ?? {};
@@ -39,6 +41,7 @@ export function parseUsage(usage: JsonObject): TokenUsage | null {
     reasoningTokens,
     audioInputTokens: count(promptDetails.audio_tokens) ?? 0,
     audioOutputTokens: count(completionDetails.audio_tokens) ?? 0,
+    extras,
   };
 }
 

@@ -1,4 +1,5 @@
 import { criticalFieldsOf } from './critical-fields.ts';
+import { termsOfKey } from './principal-terms.ts';
 import type { JsonObject, JsonValue, Principal, VirtualKey } from './virtual-key.ts';
 
 /** The part of a key that gateway processes decide with; it travels in the feed. */
@@ -24,6 +25,7 @@ export function principalFromKey(key: VirtualKey): Principal {
     // Entries of the change log that version 0.1.0 wrote have neither.
     allowedRegions: key.allowed_regions ?? [],
     fence: key.fence ?? 'normal',
+    ...termsOfKey(key),
   };
   const crit = criticalFieldsOf(principal);
   return crit.length === 0 ? principal : { ...principal, crit };

@@ -117,7 +117,7 @@ describe('methodStatus', () => {
     expect(methodStatus(classify('/v1/chat/completions'), 'POST')).toBe('served');
     expect(methodStatus(classify('/v1/models'), 'HEAD')).toBe('served');
     expect(methodStatus(classify('/v1/chat/completions'), 'GET')).toBe('wrong_method');
-    expect(methodStatus(classify('/team/new'), 'POST')).toBe('known');
+    expect(methodStatus(classify('/project/new'), 'POST')).toBe('known');
     expect(methodStatus(classify('/models/gemini:generateContent'), 'POST')).toBe('known');
     expect(methodStatus(classify('/nope'), 'GET')).toBe('unknown_route');
   });

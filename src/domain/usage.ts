@@ -10,7 +10,53 @@ export interface TokenUsage {
   readonly reasoningTokens: number;
   readonly audioInputTokens: number;
   readonly audioOutputTokens: number;
+  /** What few calls have; absent: nothing. */
+  readonly extras?: UsageExtras | undefined;
 }
+
+/** Usage beyond plain tokens; absent = 0, or not said. */
+export interface UsageExtras extends UsageCounts {
+  /** `flex`, `priority`, `batch`, ...; absent: the standard one. */
+  readonly serviceTier?: string;
+  readonly searchContextSize?: SearchContextSize;
+  /** What the answer says of itself that has a factor in the price list (`fast`, `us`). */
+  readonly factors?: readonly string[];
+  /** What the provider says that the call cost. */
+  readonly reportedNano?: Nano;
+}
+
+export type SearchContextSize = 'low' | 'medium' | 'high';
+
+/** Names of the counts in `UsageExtras`. */
+export const USAGE_COUNTS = [
+  // Of the cache writes, those that are kept for an hour.
+  'cacheWrite1hTokens',
+  'imageInputTokens',
+  'imageOutputTokens',
+  'videoInputTokens',
+  'videoOutputTokens',
+  'citationTokens',
+  'inputImages',
+  'outputImages',
+  'inputPixels',
+  'outputPixels',
+  'inputMs',
+  'outputMs',
+  'inputVideoMs',
+  'outputVideoMs',
+  'inputCharacters',
+  'outputCharacters',
+  'queries',
+  'pages',
+  'webSearches',
+  'mapsQueries',
+  'fileSearches',
+  'codeSessions',
+  'computerInputTokens',
+  'computerOutputTokens',
+] as const;
+
+type UsageCounts = { readonly [name in (typeof USAGE_COUNTS)[number]]?: number };
 
 export const NO_USAGE: TokenUsage = {
   promptTokens: 0,
@@ -21,7 +67,37 @@ export const NO_USAGE: TokenUsage = {
   reasoningTokens: 0,
   audioInputTokens: 0,
   audioOutputTokens: 0,
+  extras: undefined,
 };
+
+/** Names of the parts that a cost is made of. */
+export const COST_PARTS = [
+  'input',
+  'cacheRead',
+  'cacheWrite',
+  'inputAudio',
+  'inputImage',
+  'inputVideo',
+  'output',
+  'reasoning',
+  'outputAudio',
+  'outputImage',
+  'outputVideo',
+  // Seconds, characters, pages, queries.
+  'units',
+  'request',
+  'webSearch',
+  'tools',
+  // What the provider says that the call cost, in the place of all of the above.
+  'reported',
+  'discount',
+  'margin',
+] as const;
+
+export type CostPart = (typeof COST_PARTS)[number];
+
+/** Nano-dollars; they add up to the cost. Only `discount` is negative. A part that is not there is 0. */
+export type CostBreakdown = { readonly [part in CostPart]?: number };
 
 export type CallType = 'acompletion' | 'atext_completion' | 'aembedding';
 export type UsageStatus = 'success' | 'failure';
@@ -54,7 +130,12 @@ export interface UsageIntent {
   readonly clientIp: string | null;
   readonly startedAtMs: number;
   readonly estimateNano: Nano;
+  /** Budgets that the call is paid from, each with the start of its period; absent when there are none. */
+  readonly charges?: readonly Charge[];
 }
+
+/** A ledger and the start of the period (milliseconds since the epoch) of it that a call is charged to. */
+export type Charge = readonly [ledger: string, periodStartMs: number];
 
 /** The end of a call: on success, abort or failure, exactly once per intent. */
 export interface UsageSettlement {
@@ -71,6 +152,12 @@ export interface UsageSettlement {
   /** True when the counts are ours, not the provider's. */
   readonly estimated: boolean;
   readonly costNano: Nano;
+  /** What the provider says that the call cost, which then is the cost; absent: it says nothing. */
+  readonly providerCostNano?: Nano | null | undefined;
+  /** What our prices make of the usage; absent: the cost is that. Null: no price is known. */
+  readonly formulaCostNano?: Nano | null | undefined;
+  /** Absent or null: it has no parts but input and output. */
+  readonly breakdown?: CostBreakdown | null | undefined;
   readonly firstTokenAtMs: number | null;
   readonly endedAtMs: number;
 }

@@ -1,3 +1,6 @@
+import type { BudgetTerms } from './budget-terms.ts';
+import type { Limits } from './limit.ts';
+
 /**
  * A virtual key. `VirtualKey` is the whole object as the control plane stores it and as `/key/info` shows it;
  * `Principal` is the part that a gateway process needs to decide about a request.
@@ -83,6 +86,14 @@ export interface Principal {
   /** Empty = every region. */
   readonly allowedRegions: readonly string[];
   readonly fence: FenceClass;
+  /** What `rpmLimit`, `tpmLimit` and `maxParallelRequests` do not say, as far as it is not the default; absent when there is nothing. */
+  readonly limits?: LimitExtras;
+  /** All budgets of the key; absent when `maxBudget` says all there is to say (`principal-terms.ts`). */
+  readonly budgets?: readonly BudgetTerms[];
+  /** Budget object whose terms and limits fill in what the key has none of; absent when there is none. */
+  readonly budgetId?: string;
   /** Fields of this principal that must be understood, or it is refused; absent when there are none (`critical-fields.ts`). */
   readonly crit?: readonly string[];
 }
+
+export type LimitExtras = Partial<Pick<Limits, 'modelRpm' | 'modelTpm' | 'rpmType' | 'tpmType' | 'scope'>>;

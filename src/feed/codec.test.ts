@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { accountChange, accountOf, termsOf } from '../../tests/support/accounts.ts';
 import { pick } from '../../tests/support/length.ts';
 import type { KeyDigest, Principal } from '../domain/virtual-key.ts';
 import {
@@ -57,7 +58,15 @@ const FRAMES: readonly DownFrame[] = [
     t: 'models',
     models: [{ id: 'm', modelName: 'gpt', litellmParams: { model: 'x' }, modelInfo: { regions: ['eu'] } }],
   },
-  { t: 'deny', epoch: 1, rev: 9, tokens: ['b'.repeat(64)] },
+  { t: 'deny', epoch: 1, rev: 9, tokens: ['b'.repeat(64), 'team:a:b'] },
+  { t: 'accounts', accounts: [accountOf('team', 'a:b', { models: ['ä'], budgets: [termsOf(1.5)] })] },
+  {
+    t: 'delta',
+    epoch: 1,
+    from: 7,
+    to: 9,
+    changes: [accountChange(8, 'user', 'u'), accountChange(9, 'tag', 'x', null)],
+  },
   { t: 'command', command: 'resync' },
 ];
 
@@ -201,5 +210,50 @@ describe('isBefore', () => {
     expect(isBefore({ epoch: 2, rev: 1 }, { epoch: 1, rev: 9 })).toBe(false);
     expect(isBefore({ epoch: 1, rev: 1 }, { epoch: 1, rev: 2 })).toBe(true);
     expect(isBefore({ epoch: 1, rev: 2 }, { epoch: 1, rev: 2 })).toBe(false);
+  });
+});
+
+describe('an account', () => {
+  const line = (account: object) => JSON.stringify({ t: 'accounts', accounts: [account] });
+  const change = (fields: object) =>
+    JSON.stringify({ t: 'delta', epoch: 1, from: 7, to: 8, changes: [{ rev: 8, ...fields }] });
+  const team = accountOf('team', 't', { budgets: [termsOf(1)] });
+
+  it('of which anything is missing or wrong is refused: it would read as allowed', () => {
+    expect(parseDownFrame(line(team))).toMatchObject({ accounts: [team] });
+    for (const name of Object.keys(team)) {
+      if (name === 'alias') continue;
+      expect(() => parseDownFrame(line({ ...team, [name]: undefined })), name).toThrow(FeedFormatError);
+    }
+    const wrong = [
+      { kind: 'key' },
+      { id: '' },
+      { blocked: 'yes' },
+      { models: [1] },
+      { limits: { ...team.limits, rpm: -1 } },
+      { budgets: [{ ...termsOf(1), maxBudget: null }] },
+      { budgets: [{ ...termsOf(1), mode: 'later' }] },
+    ];
+    for (const fields of wrong) {
+      expect(() => parseDownFrame(line({ ...team, ...fields })), JSON.stringify(fields)).toThrow(FeedFormatError);
+    }
+  });
+
+  it('under the name of another one is refused', () => {
+    expect(parseDownFrame(change({ kind: 'team', id: 't', value: team }))).not.toBeNull();
+    for (const fields of [
+      { kind: 'team', id: 'u' },
+      { kind: 'user', id: 't' },
+      { kind: 'nobody', id: 't' },
+    ]) {
+      expect(() => parseDownFrame(change({ ...fields, value: team })), JSON.stringify(fields)).toThrow(FeedFormatError);
+    }
+  });
+
+  it('is named by kind and id where it is denied', () => {
+    const deny = (...tokens: string[]) => JSON.stringify({ t: 'deny', epoch: 1, rev: 1, tokens });
+    expect(parseDownFrame(deny('team:t', 'a'.repeat(64)))).not.toBeNull();
+    for (const name of ['team:', ':t', 'nobody:t', 'team'])
+      expect(() => parseDownFrame(deny(name))).toThrow(FeedFormatError);
   });
 });

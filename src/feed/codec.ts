@@ -3,8 +3,10 @@
  * and never half applied. An empty line is a sign of life and nothing else; a kind that this version does not know is
  * skipped, so that a newer control process may add one.
  */
+import { isAccountKind, parseAccountKey } from '../domain/account.ts';
 import type { Position } from '../domain/change.ts';
 import type { JsonObject, Principal } from '../domain/virtual-key.ts';
+import { AGREEMENT_KEY } from '../util/x25519.ts';
 import type {
   Ack,
   ConfigurationReport,
@@ -17,7 +19,7 @@ import type {
   UsageBatch,
   UsageReply,
 } from './protocol.ts';
-import { LineVerifier } from './signed-line.ts';
+import { type LineReader, LineVerifier } from './signed-line.ts';
 
 /** Longest line; a longer one ends the stream. Room for 500 keys (`ENTITIES_PER_FRAME_MAX`) of 32 KiB each. */
 export const FEED_LINE_BYTES_MAX = 16 * 1024 * 1024;
@@ -34,14 +36,14 @@ export function encodeDownFrame(frame: DownFrame): string {
 /** Cuts a stream of bytes into frames, wherever the chunks are cut (also inside a character). */
 export class DownFrameDecoder {
   readonly #lineBytesMax: number;
-  readonly #verifier: LineVerifier | null;
+  readonly #reader: LineReader | null;
   #parts: Buffer[] = [];
   #partBytes = 0;
 
-  /** With a verifier, lines that have to be signed are frames only when they are. */
-  constructor(lineBytesMax: number = FEED_LINE_BYTES_MAX, verifier: LineVerifier | null = null) {
+  /** With a reader, lines are frames only when it vouches for them. */
+  constructor(lineBytesMax: number = FEED_LINE_BYTES_MAX, reader: LineReader | null = null) {
     this.#lineBytesMax = lineBytesMax;
-    this.#verifier = verifier;
+    this.#reader = reader;
   }
 
   /**
@@ -51,10 +53,11 @@ export class DownFrameDecoder {
   push(chunk: Buffer, onFrame: (frame: DownFrame) => void): void {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      const line = this.#take(chunk.subarray(start, end));
+      const taken = this.#take(chunk.subarray(start, end));
       start = end + 1;
+      const line = this.#reader?.open(taken) ?? taken;
       const frame = line === '' ? null : parseDownFrame(LineVerifier.jsonOf(line));
-      if (line !== '') this.#verifier?.verify(frame?.t ?? 'unknown', line);
+      if (line !== '') this.#reader?.verify(frame?.t ?? 'unknown', line);
       if (frame !== null) onFrame(frame);
     }
     if (start < chunk.length) this.#keep(chunk.subarray(start));
@@ -140,18 +143,21 @@ export function parseUsageReply(body: string): UsageReply {
   return value as unknown as UsageReply;
 }
 
-type Check = (value: unknown) => boolean;
-type Fields = Readonly<Record<string, Check>>;
+export type Check = (value: unknown) => boolean;
+export type Fields = Readonly<Record<string, Check>>;
 
 const NEWLINE = 10;
 
-const isText: Check = (value) => typeof value === 'string' && value !== '';
-const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+export const isText: Check = (value) => typeof value === 'string' && value !== '';
+export const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0;
-const isObject = (value: unknown): value is JsonObject =>
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isNano: Check = (value) => typeof value === 'string' && /^-?\d{1,30}$/.test(value);
 const isDigest: Check = (value) => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+/** A key by its digest, or an account by its `accountKey`. */
+const isDenialName: Check = (value) =>
+  typeof value === 'string' && (value.includes(':') ? parseAccountKey(value) !== null : isDigest(value));
 const isFence: Check = (value) => value === 'normal' || value === 'strict';
 /** The fields without which a request would be decided wrongly; what is missing must never read as "allowed". */
 const isPrincipal: Check = (value) =>
@@ -164,7 +170,38 @@ const isPrincipal: Check = (value) =>
   Array.isArray(value.tags) &&
   isObject(value.aliases) &&
   optional(Array.isArray)(value.allowedRegions) &&
-  optional(isFence)(value.fence);
+  optional(isFence)(value.fence) &&
+  optional(isObject)(value.limits) &&
+  optional(listOf(isBudgetTerms))(value.budgets) &&
+  optional(isText)(value.budgetId) &&
+  optional(Array.isArray)(value.crit);
+const isAmount: Check = (value) => typeof value === 'number' && value >= 0;
+const isLimit: Check = orNull(isAmount);
+const isTextOrNull: Check = orNull((value) => typeof value === 'string');
+const areTexts: Check = listOf((value) => typeof value === 'string');
+const isLimits: Check = (value) =>
+  isObject(value) &&
+  isLimit(value.rpm) &&
+  isLimit(value.tpm) &&
+  isLimit(value.maxParallelRequests) &&
+  isObject(value.modelRpm) &&
+  isObject(value.modelTpm);
+/** As of principals: what is missing must never read as "allowed". */
+const isAccount: Check = (value) =>
+  isObject(value) &&
+  typeof value.kind === 'string' &&
+  isAccountKind(value.kind) &&
+  isText(value.id) &&
+  isTextOrNull(value.alias) &&
+  typeof value.blocked === 'boolean' &&
+  areTexts(value.models) &&
+  isObject(value.modelAliases) &&
+  areTexts(value.allowedRegions) &&
+  isTextOrNull(value.organizationId) &&
+  isLimits(value.limits) &&
+  listOf(isBudgetTerms)(value.budgets) &&
+  isTextOrNull(value.budgetId) &&
+  optional(Array.isArray)(value.crit);
 const isKeyWithSpend: Check = (value) => isObject(value) && isPrincipal(value.principal) && isNano(value.spendNano);
 const isPosition: Check = (value) =>
   isObject(value) && isText(value.installation) && isCount(value.epoch) && isCount(value.rev);
@@ -198,6 +235,17 @@ export function isConfigurationReport(value: unknown): value is ConfigurationRep
   );
 }
 
+function isBudgetTerms(value: unknown): boolean {
+  return (
+    isObject(value) &&
+    typeof value.slot === 'string' &&
+    isAmount(value.maxBudget) &&
+    isTextOrNull(value.duration) &&
+    orNull(areTexts)(value.models) &&
+    (value.mode === 'expected' || value.mode === 'strict')
+  );
+}
+
 function listOf(check: Check): Check {
   return (value) => Array.isArray(value) && value.every(check);
 }
@@ -210,6 +258,11 @@ function isChange(value: unknown): boolean {
       isText(value.id) &&
       (value.value === null || (isStoredModel(value.value) && (value.value as JsonObject).id === value.id))
     );
+  }
+  if (typeof value.kind === 'string' && isAccountKind(value.kind)) {
+    if (!isText(value.id)) return false;
+    const account = value.value as JsonObject | null;
+    return account === null || (isAccount(account) && account.kind === value.kind && account.id === value.id);
   }
   if (value.kind !== 'key' || !isDigest(value.id)) return false;
   // A value under another key's id would give one key the rights of another.
@@ -228,9 +281,10 @@ const FRAME_FIELDS: Readonly<Record<DownFrame['t'], Fields>> = {
   'deleted-keys': { tokens: listOf(isDigest) },
   settings: { settings: isObject },
   models: { models: listOf(isStoredModel) },
-  'snapshot-end': { position: isPosition, head: optional(isHead) },
+  accounts: { accounts: listOf(isAccount) },
+  'snapshot-end': { position: isPosition, head: optional(isHead), accountCount: optional(isCount) },
   delta: { epoch: isCount, from: isCount, to: isCount, changes: listOf(isChange), head: optional(isHead) },
-  deny: { epoch: isCount, rev: isCount, tokens: listOf(isDigest) },
+  deny: { epoch: isCount, rev: isCount, tokens: listOf(isDenialName) },
   command: { command: isText },
   ping: { rev: isCount, dbAgeMs: isDuration },
   superseded: {},
@@ -247,6 +301,7 @@ const HELLO_FIELDS: Fields = {
   have: (value) => value === null || isPosition(value),
   head: optional(orNull(isHead)),
   publicUrl: optional(orNull(isText)),
+  sessionKey: optional((value) => typeof value === 'string' && AGREEMENT_KEY.test(value)),
   startedAtMs: optional(isCount),
 };
 
@@ -284,7 +339,7 @@ const DENIAL_REPORT_FIELDS: Fields = {
   gatewayId: isText,
   session: isText,
   epoch: isCount,
-  blocked: listOf(isDigest),
+  blocked: listOf(isDenialName),
   deleted: listOf(isDigest),
 };
 
@@ -314,7 +369,7 @@ const USAGE_ACCEPTED_FIELDS: Fields = {
 const USAGE_RESUME_FIELDS: Fields = { ok: (value) => value === false, cursor: isCount };
 
 /** The fields must be all that `Message` promises: nothing else stands between what came and who uses it. */
-function parseChecked<Message>(body: string, fields: Fields, what: string): Message {
+export function parseChecked<Message>(body: string, fields: Fields, what: string): Message {
   const value = parseObject(body, what);
   checkFields(value, fields, what);
   return value as unknown as Message;

@@ -52,6 +52,8 @@ export type RefusalCode =
   | 'unsigned'
   | 'unknown_instance'
   | 'bad_signature'
+  | 'unknown_session'
+  | 'bad_mac'
   | 'clock'
   | 'replayed'
   | 'expired'

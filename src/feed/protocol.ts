@@ -7,12 +7,14 @@
  *   POST /feed/v1/ack      body `Ack`; 204
  *   POST /feed/v1/denials  body `DenialReport`; 200 `DenialReply`     (protocol 2)
  *   POST /feed/v1/usage    body `UsageBatch`; 200 `UsageReply`
+ *   POST /feed/v1/leases   body `LeaseAsk`; 200 `LeaseReply`         (protocol 2)
  *
- * Protocol 1 is what version 0.1.0 spoke: no models, no pings upwards, no window, no denials ahead of their delta. A control process speaks
+ * Protocol 1 is what version 0.1.0 spoke: no models, no accounts, no pings upwards, no window, no denials ahead of their delta. A control process speaks
  * both; frames and fields that protocol 2 added are never sent to a client of protocol 1.
  *
  * States, events and invariants: docs/specs/config-feed.md.
  */
+import type { Account } from '../domain/account.ts';
 import type { Change, Position, Revision } from '../domain/change.ts';
 import type { StoredModel } from '../domain/stored-model.ts';
 import type { UsageRecord } from '../domain/usage.ts';
@@ -27,7 +29,7 @@ export const FEED_PING_INTERVAL_MS = 1_000;
 export const FEED_SILENCE_MAX_MS = 5_000;
 /** Between two `PingRequest`s of a gateway process. */
 export const FEED_ECHO_INTERVAL_MS = 1_000;
-/** Tokens in one `DenialReport`; a gateway process that has more sends several. */
+/** Names in one `DenialReport`; a gateway process that has more sends several. */
 export const DENIALS_PER_REPORT_MAX = 5_000;
 /** Overridden models that a `ConfigurationReport` names: it travels with each ping. */
 export const CONFIGURATION_OVERRIDES_MAX = 20;
@@ -51,6 +53,8 @@ export interface Hello {
   readonly publicUrl?: string | null;
   /** Protocol 2: wall clock of the start of this process. */
   readonly startedAtMs?: number;
+  /** Joined workers: the worker's half of the keys of this stream, X25519 in base64url. */
+  readonly sessionKey?: string;
 }
 
 export interface KeyWithSpend {
@@ -75,7 +79,15 @@ export type DownFrame =
   | { readonly t: 'settings'; readonly settings: Readonly<Record<string, JsonValue>> }
   /** Protocol 2: the models of the database that the region of the subscriber may use, secrets sealed. */
   | { readonly t: 'models'; readonly models: readonly StoredModel[] }
-  | { readonly t: 'snapshot-end'; readonly position: Position; readonly head?: string }
+  /** Protocol 2: users, teams and so on, as far as they have to be known; before the keys. */
+  | { readonly t: 'accounts'; readonly accounts: readonly Account[] }
+  | {
+      readonly t: 'snapshot-end';
+      readonly position: Position;
+      readonly head?: string;
+      /** Protocol 2: of the `accounts` frames. */
+      readonly accountCount?: number;
+    }
   | {
       readonly t: 'delta';
       readonly epoch: number;
@@ -87,7 +99,7 @@ export type DownFrame =
       readonly head?: string;
     }
   /**
-   * Protocol 2: keys that are refused from `rev` on, ahead of the delta that says so, while an earlier delta is not yet acknowledged.
+   * Protocol 2: keys (by digest) and accounts (by `accountKey`) that are refused from `rev` on, ahead of the delta that says so, while an earlier delta is not yet acknowledged.
    * Denials only ever take away, so they need no order.
    */
   | { readonly t: 'deny'; readonly epoch: number; readonly rev: Revision; readonly tokens: readonly string[] }
@@ -99,7 +111,7 @@ export type DownFrame =
   | { readonly t: 'goaway'; readonly retryAfterMs: number };
 
 /** drain: finish what is open and take nothing new, as for a stop. resync: ask for a whole snapshot. */
-export type FleetCommand = 'drain' | 'resync';
+export type FleetCommand = 'drain' | 'reload-prices' | 'resync';
 
 export interface Ack {
   readonly gatewayId: string;
@@ -123,7 +135,8 @@ export interface ConfigurationReport {
 
 /**
  * Keys that a gateway process knew as blocked or deleted in the epoch before, and that the snapshot of the new epoch allows: a restored
- * database has forgotten the revocation. The control plane blocks those that exist.
+ * database has forgotten the revocation. The control plane blocks those that exist. Accounts that were blocked are in `blocked` too, by their
+ * `accountKey`.
  */
 export interface DenialReport {
   readonly gatewayId: string;
@@ -179,7 +192,7 @@ export interface GatewayStats {
   readonly stalenessMs: number | null;
   /** Wall clock of the gateway process, and its estimate of how far it is ahead of the control plane's; null: not known yet. */
   readonly clockOffsetMs: number | null;
-  /** XOR of digests over all keys held (hex); equal at equal revisions on all gateway processes. */
+  /** XOR of digests over all keys and accounts held (hex); equal at equal revisions on all gateway processes. */
   readonly setHash: string;
   readonly keyCount: number;
   readonly config: ConfigurationReport;
@@ -199,6 +212,23 @@ export interface GatewayStats {
   readonly errorsPerMinute: number;
   readonly tooManyPerMinute: number;
   readonly draining: boolean;
+  /** Absent from those who do not know of it. */
+  readonly dependencies?: GatewayDependencies;
+}
+
+/** What a gateway process knows about what it depends on, besides providers. */
+export interface GatewayDependencies {
+  /** Of a joined worker: the admin that it is connected to. Null: it has a control process of its own. */
+  readonly controlPlane: string | null;
+  /** Null: it writes none. */
+  readonly mirror: MirrorState | null;
+}
+
+export interface MirrorState {
+  /** Since the mirror last held what is on disk here; null: not since the start. */
+  readonly writtenAgeMs: number | null;
+  /** Why the last attempt failed; null: it did not. */
+  readonly failure: string | null;
 }
 
 /** Frames `from`+1 .. `to` of one incarnation of a gateway process's usage log; `records` are the settlements in it. */
@@ -222,3 +252,79 @@ export type UsageReply =
     }
   /** The database stands elsewhere: resume at `cursor`. */
   | { readonly ok: false; readonly cursor: number };
+
+/** Items of one `LeaseAsk`; a process with more to say sends several. */
+export const LEASE_ITEMS_MAX = 500;
+
+/**
+ * What a gateway process asks of the budgets; docs/specs/budget-leases.md. Numbered without gaps per gateway id and incarnation (of the usage
+ * log), at most one under way, repeated unchanged until it is answered. Money is nano-dollars as decimal strings.
+ */
+export interface LeaseAsk {
+  readonly installation: string;
+  readonly gatewayId: string;
+  readonly session: string;
+  readonly incarnation: string;
+  readonly ask: number;
+  readonly wishes: readonly LeaseWish[];
+  /** Pots that the process has lowered, before it said so. */
+  readonly returns: readonly PotAmount[];
+  /** Starter leases are wanted for what is spent elsewhere. */
+  readonly starters: boolean;
+  /** All pots of the process, after a reply `declare`: adopted as they are. */
+  readonly declares?: readonly PotAmount[];
+}
+
+export interface LeaseWish {
+  readonly ledger: string;
+  /** `budget_duration` of the terms as the process knows them: it says which period is meant. */
+  readonly duration: string | null;
+  /** A reset moment that periods of several days are counted from; 0 = the epoch. */
+  readonly anchorMs: number;
+  /** For a budget that comes from a budget object: the ledger id of that object's terms. */
+  readonly template: string | null;
+  /** Terms that are configured in files and not stored (provider, deployment); the control plane knows them from here. */
+  readonly terms?: { readonly maxNano: string };
+  /** The period after the current one. */
+  readonly next: boolean;
+  readonly needNano: string;
+  readonly wantNano: string;
+  readonly ratePerMinuteNano: string;
+  readonly offlineNano: string;
+}
+
+export interface PotAmount {
+  readonly ledger: string;
+  readonly periodStartMs: number;
+  readonly amountNano: string;
+}
+
+/** spent: settled has reached the maximum. short: the rest lies in pots of others. unknown: no such budget (any more). learning: a new epoch, nothing is granted yet. terms: the duration is another one by now. */
+export type LeaseRefusal = 'spent' | 'short' | 'unknown' | 'learning' | 'terms';
+
+export interface LeaseGrant {
+  readonly ledger: string;
+  readonly periodStartMs: number;
+  /** From this reply to the end of the period; null = it has none. */
+  readonly endsInMs: number | null;
+  /** From this reply to the start of the period; 0 for the current one. */
+  readonly startsInMs: number;
+  readonly grantedNano: string;
+  readonly refusal: LeaseRefusal | null;
+  /** Of the ledger, for error texts and headers. */
+  readonly maxNano: string;
+  readonly settledNano: string;
+}
+
+export type LeaseReply =
+  | {
+      readonly ok: true;
+      readonly ask: number;
+      /** One per wish, in their order, then starters. */
+      readonly grants: readonly LeaseGrant[];
+      /** Pots of this process that others need: it returns what it does not. */
+      readonly recalled: readonly Omit<PotAmount, 'amountNano'>[];
+      /** Pots that were written off or released: nothing is left in them. */
+      readonly closed: readonly Omit<PotAmount, 'amountNano'>[];
+    }
+  | { readonly ok: false; readonly cursor: number; readonly declare: boolean };

@@ -68,7 +68,7 @@ export function requestText(
   return ['claviger-request-1', method, path, instanceId, timeMs, nonce, bodyDigest].join('\n');
 }
 
-const INSTANCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
-const TIME = /^\d{1,15}$/;
+export const INSTANCE = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+export const TIME = /^\d{1,15}$/;
 /** Ours has 22 characters, a challenge about 60. */
 const NONCE = /^[A-Za-z0-9_.-]{16,80}$/;

@@ -7,22 +7,38 @@ import { isSignedBy } from '../util/ed25519.ts';
 
 /** Kinds that mean nothing without a signature to who verifies. */
 const SIGNED_KINDS: ReadonlySet<string> = new Set(['delta', 'deny', 'snapshot-end']);
+/** The same in a session, where every line has a MAC: what becomes part of what is kept on disk and mirrored, which outlives the session. */
+export const SIGNED_KINDS_IN_SESSION: ReadonlySet<string> = new Set(['delta', 'snapshot-end']);
+
+/** What stands between the bytes of a stream and its frames, line by line, in order. */
+export interface LineReader {
+  /** To be said in `Hello`. */
+  readonly sessionKey?: string;
+  /** The line as protocol and signatures know it; '' when there is nothing in it. Throws `LineSignatureError`. */
+  open(line: string): string;
+  /** `kind` is that of the JSON in what `open` returned. Throws `LineSignatureError`; nothing of the stream may be used then. */
+  verify(kind: string, line: string): void;
+  /** The stream is over. */
+  close?(): void;
+}
 
 /** Signs the lines of one stream, in the order in which they are written. */
 export class LineSigner {
   readonly #sign: (text: string) => string;
   readonly #installation: string;
+  readonly #kinds: ReadonlySet<string>;
   readonly #snapshot = new SnapshotDigest();
 
-  constructor(installation: string, sign: (text: string) => string) {
+  constructor(installation: string, sign: (text: string) => string, kinds: ReadonlySet<string> = SIGNED_KINDS) {
     this.#installation = installation;
     this.#sign = sign;
+    this.#kinds = kinds;
   }
 
   /** `json` is one line without its newline; what comes back is to be written instead. */
   sign(kind: string, json: string): string {
     const snapshot = this.#snapshot.add(kind, json);
-    if (!SIGNED_KINDS.has(kind)) return json;
+    if (!this.#kinds.has(kind)) return json;
     return `${json}\t${this.#sign(lineText(this.#installation, json, snapshot))}`;
   }
 }
@@ -33,14 +49,16 @@ export class LineSignatureError extends Error {
 }
 
 /** Reads the lines of one stream. Without a key nothing is verified, and signatures may be absent. */
-export class LineVerifier {
+export class LineVerifier implements LineReader {
   readonly #key: KeyObject | null;
   readonly #installation: string;
+  readonly #kinds: ReadonlySet<string>;
   readonly #snapshot = new SnapshotDigest();
 
-  constructor(installation: string, key: KeyObject | null) {
+  constructor(installation: string, key: KeyObject | null, kinds: ReadonlySet<string> = SIGNED_KINDS) {
     this.#installation = installation;
     this.#key = key;
+    this.#kinds = kinds;
   }
 
   /** The JSON of a line. */
@@ -49,12 +67,15 @@ export class LineVerifier {
     return tab === -1 ? line : line.slice(0, tab);
   }
 
-  /** `kind` is that of the JSON in `line`. Throws `LineSignatureError`; nothing of the stream may be used then. */
+  open(line: string): string {
+    return line;
+  }
+
   verify(kind: string, line: string): void {
     if (this.#key === null) return;
     const json = LineVerifier.jsonOf(line);
     const snapshot = this.#snapshot.add(kind, json);
-    if (!SIGNED_KINDS.has(kind)) return;
+    if (!this.#kinds.has(kind)) return;
     const signature = line.slice(json.length + 1);
     if (!isSignedBy(lineText(this.#installation, json, snapshot), signature, this.#key)) {
       throw new LineSignatureError(

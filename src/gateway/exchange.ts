@@ -4,8 +4,12 @@ import { planAttempts } from '../domain/plan-attempts.ts';
 import type { LlmEndpoint, Route } from '../domain/route-class.ts';
 import { NO_USAGE, type TokenUsage } from '../domain/usage.ts';
 import type { JsonValue } from '../domain/virtual-key.ts';
+import { accountsOfCall } from './auth/accounts-of-call.ts';
 import type { Identity } from './auth/authenticate.ts';
 import { authorise } from './auth/authorise.ts';
+import { tagsOfCall } from './auth/call-tags.ts';
+import { customerIdOf } from './auth/customer-id.ts';
+import type { CallAccount } from './auth/with-budget-object.ts';
 import type { GatewayContext } from './gateway-context.ts';
 import { clientAddress } from './http/client-address.ts';
 import type { ClientRequest } from './http/client-request.ts';
@@ -14,6 +18,9 @@ import { guardBody } from './http/guard-body.ts';
 import { type LlmBody, parseLlmBody } from './http/llm-body.ts';
 import type { BodyReader } from './http/read-body.ts';
 import { endsConnection, writeError } from './http/write-error.ts';
+import { CallLimits } from './limits/call-limits.ts';
+import { pushKeyLimitHeaders } from './limits/rate-limit-headers.ts';
+import { subjectsOfCall } from './limits/subjects-of-call.ts';
 import { Attempt } from './routing/attempt.ts';
 import { type ResolvedModel, resolveModel } from './routing/resolve-model.ts';
 
@@ -40,6 +47,11 @@ export class Exchange implements BodyReader {
   readonly #routeRow: Route;
   identity: Identity | null = null;
   body: LlmBody | null = null;
+  /** Whom the call is made for, as its client names it. */
+  customerId: string | null = null;
+  tags: readonly string[] = [];
+  /** Who is limited and charged besides the key, which `identity.scope` has; order as in `accountsOfCall`. */
+  accounts: readonly CallAccount[] = [];
   model: ResolvedModel | null = null;
   stream = false;
   /** The client asked for the usage chunk of a stream. */
@@ -49,6 +61,8 @@ export class Exchange implements BodyReader {
   #attempts: readonly Deployment[] = [];
   #nextAttempt = 0;
   #current: Attempt | null = null;
+  /** Null: nobody limits this call. */
+  #limits: CallLimits | null = null;
   #finished = false;
   #identifiedMonotonicMs: number;
 
@@ -131,12 +145,21 @@ export class Exchange implements BodyReader {
       this.body = body;
       const requestedModel = guardBody(body, this.endpoint);
       this.stream = body.read['stream'] === true && this.endpoint.kind !== 'embeddings';
-      const { configuration } = this.context.knowledge;
+      const { knowledge } = this.context;
+      const { configuration } = knowledge;
+      const { entry, scope } = this.identity!;
+      const { headers } = this.request;
+      this.customerId = customerIdOf(headers, configuration.general.customerHeaders, body.read);
+      this.tags = tagsOfCall(entry.principal.tags, headers, body.read);
+      const { accounts, customerRule } = accountsOfCall(knowledge, scope, this.customerId, this.tags);
+      this.accounts = accounts;
       this.wantsStreamUsage =
         configuration.general.alwaysIncludeStreamUsage || asksForUsage(body.read['stream_options']);
-      this.model = resolveModel(configuration, this.identity!.entry.principal, requestedModel, this.route);
+      this.model = resolveModel(configuration, entry.principal, scope, customerRule, requestedModel, this.route);
       this.#attempts = planAttempts(this.model.group.deployments, configuration.router.numRetries, this.context.random);
-      this.tryNext();
+      this.#limits = this.#limitsOf();
+      if (this.#limits === null) this.tryNext();
+      else this.#limits.admit(this.#proceed, this.#refuse);
     } catch (thrown) {
       this.fail(toClavigerError(thrown));
     }
@@ -154,12 +177,43 @@ export class Exchange implements BodyReader {
   tryNext(): void {
     const deployment = this.#attempts[this.#nextAttempt++];
     if (deployment === undefined) {
-      this.fail(new ClavigerError('no_healthy_deployment', { model: this.model!.requested }));
+      const limited = this.#limits?.deploymentError ?? null;
+      this.fail(limited ?? new ClavigerError('no_healthy_deployment', { model: this.model!.requested }));
       return;
     }
-    this.#current = new Attempt(this, deployment, this.#nextAttempt);
-    this.#current.start();
+    const ordinal = this.#nextAttempt;
+    const go = (): void => {
+      this.#current = new Attempt(this, deployment, ordinal);
+      this.#current.start();
+    };
+    if (this.#limits === null) go();
+    else this.#limits.admitDeployment(deployment, go, this.#skipDeployment, this.#refuse);
   }
+
+  /** Null when neither the call nor a deployment of its model has limits. The master key has none. */
+  #limitsOf(): CallLimits | null {
+    const { identity, model, context, body } = this;
+    const { entry, scope, isMaster } = identity!;
+    const isOfKey = this.customerId === null && this.tags.length === 0;
+    const subjects = isMaster ? [] : subjectsOfCall(entry.principal, scope, this.accounts, model!, isOfKey);
+    if (subjects.length === 0 && !model!.group.deployments.some(({ limits }) => limits !== undefined)) return null;
+    return new CallLimits(context.limiter, subjects, {
+      requestedModel: model!.requested,
+      modelGroup: model!.group.name,
+      body: body!,
+      counted: context.knowledge.configuration.general.tokenRateLimitType,
+    });
+  }
+
+  readonly #proceed = (): void => this.tryNext();
+  readonly #refuse = (error: ClavigerError): void => this.fail(error);
+
+  /** Its limits are reached: one that is not in the plan takes its place. */
+  readonly #skipDeployment = (): void => {
+    const others = this.model!.group.deployments.filter((deployment) => !this.#attempts.includes(deployment));
+    this.#attempts = [...this.#attempts, ...planAttempts(others, 0, this.context.random).slice(0, 1)];
+    this.tryNext();
+  };
 
   /** Ends the request with an error, if nothing was sent yet. */
   fail(error: ClavigerError): void {
@@ -192,6 +246,7 @@ export class Exchange implements BodyReader {
     this.#finished = true;
     const { context, identity, model } = this;
     context.metrics.inFlight.dec();
+    this.#limits?.finish(usage);
     const entry = identity?.entry ?? null;
     if (errorCode !== null) {
       context.metrics.requestFailed(entry, model?.requested ?? 'None', this.#routeRow.path, status, errorCode);
@@ -217,14 +272,17 @@ export class Exchange implements BodyReader {
 
   /** Headers that every answer carries, as a flat list that may be appended to. */
   headers(): string[] {
-    const { context } = this;
-    return [
+    const { context, identity } = this;
+    const headers = [
       'x-litellm-call-id',
       this.callId,
       ...context.staticHeaders,
       'x-claviger-rev',
       String(context.knowledge.position?.rev ?? 0),
     ];
+    if (identity !== null && !identity.isMaster) pushKeyLimitHeaders(headers, identity.scope.limits);
+    this.#limits?.pushHeaders(headers);
+    return headers;
   }
 
   readonly #onClose = (): void => {

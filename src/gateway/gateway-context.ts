@@ -4,6 +4,7 @@ import type { Log } from '../observe/log.ts';
 import type { Clock } from '../util/clock.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Authenticate } from './auth/authenticate.ts';
+import type { Limiter } from './limits/limiter.ts';
 import type { Knowledge } from './live/knowledge.ts';
 import type { UsageSink } from './metering/usage-sink.ts';
 import type { Upstream } from './providers/upstream.ts';
@@ -23,6 +24,7 @@ export interface GatewayContext {
   readonly log: Log;
   readonly accessLog: AccessLog;
   readonly metrics: RequestMetrics;
+  readonly limiter: Limiter;
   readonly flags: InstanceFlags;
   readonly region: string;
   readonly serverRootPath: string;

@@ -185,18 +185,18 @@ export class Pipeline implements FrontHandler {
         break;
       case 'info': {
         if (method !== 'GET' && method !== 'HEAD') throw new ClavigerError('method_not_allowed');
-        const { principal } = this.#identify(request, route, path).entry;
-        this.#json(response, 200, listModels(this.#configuration, principal, new URLSearchParams(query)), callId);
+        const identity = this.#identify(request, route, path);
+        this.#json(response, 200, listModels(this.#configuration, identity, new URLSearchParams(query)), callId);
         break;
       }
       case 'llm':
       case 'pass_through': {
-        const { entry } = this.#identify(request, route, path);
+        const identity = this.#identify(request, route, path);
         const status = methodStatus(route, method);
         if (status === 'wrong_method') throw new ClavigerError('method_not_allowed');
         const id = modelIdIn(path);
         if (status !== 'served' || id === null) throw new ClavigerError('route_not_served', { route: path });
-        this.#json(response, 200, getModel(this.#configuration, entry.principal, id), callId);
+        this.#json(response, 200, getModel(this.#configuration, identity, id), callId);
         break;
       }
       default:
@@ -261,8 +261,8 @@ export class Pipeline implements FrontHandler {
         break;
       }
       case '/health': {
-        const { principal } = this.#identify(request, route, path).entry;
-        this.#json(response, 200, deploymentHealth(knowledge, principal, new URLSearchParams(query)), callId);
+        const identity = this.#identify(request, route, path);
+        this.#json(response, 200, deploymentHealth(knowledge, identity, new URLSearchParams(query)), callId);
         break;
       }
       default:

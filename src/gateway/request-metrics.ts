@@ -52,6 +52,10 @@ export class RequestMetrics {
   readonly inFlight: Gauge;
   /** Requests with a key that might have been new, by how that ended. */
   readonly unknownKeyWaits: Readonly<Record<UnknownKeyOutcome, Counter>>;
+  /** A call was made to a deployment without a price. */
+  onUnpriced: ((deployment: Deployment) => void) | null = null;
+  readonly #pricesRead: Readonly<Record<'failed' | 'unchanged' | 'updated', Counter>>;
+  readonly #pricesHeld: Gauge;
   readonly #spend: MetricHandle<Counter>;
   readonly #totalTokens: MetricHandle<Counter>;
   readonly #inputTokens: MetricHandle<Counter>;
@@ -80,6 +84,17 @@ export class RequestMetrics {
       not_in_time: unknownKeyWaits.labels('not_in_time'),
       not_waited: unknownKeyWaits.labels('not_waited'),
     };
+    const pricesRead = registry.counter('claviger_price_list_reads_total', 'Reads of the price list, by outcome', [
+      'outcome',
+    ]);
+    this.#pricesRead = {
+      failed: pricesRead.labels('failed'),
+      unchanged: pricesRead.labels('unchanged'),
+      updated: pricesRead.labels('updated'),
+    };
+    this.#pricesHeld = registry
+      .gauge('claviger_price_changes_held', 'Models whose new price waits to be confirmed')
+      .labels();
     this.#spend = registry.counter('litellm_spend_metric', 'Spend in US dollars', SPEND_LABELS);
     this.#totalTokens = registry.counter('litellm_total_tokens_metric', 'Input and output tokens', SPEND_LABELS);
     this.#inputTokens = registry.counter('litellm_input_tokens_metric', 'Input tokens', SPEND_LABELS);
@@ -135,6 +150,12 @@ export class RequestMetrics {
     ]);
   }
 
+  /** The price list was read from where it comes from. */
+  pricesRead(outcome: 'failed' | 'unchanged' | 'updated', heldCount: number): void {
+    this.#pricesRead[outcome].inc();
+    if (outcome !== 'failed') this.#pricesHeld.set(heldCount);
+  }
+
   /** A call that a deployment answered, complete. Durations in milliseconds. */
   succeeded(entry: KeyEntry, modelGroup: string, deployment: Deployment, route: string, call: SucceededCall): void {
     this.counts.requests++;
@@ -151,7 +172,8 @@ export class RequestMetrics {
     series.deploymentRequests.inc();
     series.deploymentSuccesses.inc();
     this.#countStatus(series, entry, modelGroup, deployment, route, 200);
-    if (deployment.pricing === null) {
+    if (call.isUnpriced) {
+      this.onUnpriced?.(deployment);
       this.#zeroCost
         .labels(modelGroup, deployment.litellmModel, deployment.id, deployment.provider, 'missing_pricing_key')
         .inc();
@@ -249,6 +271,8 @@ export interface RequestCounts {
 export interface SucceededCall {
   readonly usage: TokenUsage;
   readonly costNano: Nano;
+  /** Nothing says what it cost: no price is known, and the provider does not say. */
+  readonly isUnpriced: boolean;
   readonly totalMs: number;
   readonly apiMs: number;
   readonly firstTokenMs: number | null;

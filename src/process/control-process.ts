@@ -7,6 +7,7 @@ import { createControlPlane } from '../control/control-plane.ts';
 import type { ConfigSource } from '../domain/config-source.ts';
 import { LITELLM_CONTRACT_VERSION } from '../gateway/versions.ts';
 import { createLog } from '../observe/log.ts';
+import { instancePrices } from '../prices/instance-prices.ts';
 import { configSourceFor } from '../settings/config-source-for.ts';
 import { secretsOfSettings, secretsOfSource } from '../settings/secrets.ts';
 import type { Settings } from '../settings/settings.ts';
@@ -27,6 +28,8 @@ async function start({ boot }: ChildContext): Promise<ChildService> {
   const log = createLog(settings.log).child({ process: 'control' });
   for (const secret of secretsOfSettings(settings)) log.hide(secret);
 
+  const prices = instancePrices(settings, log);
+  prices.copy.run();
   checkDatabaseUrls(boot.databaseUrl, settings);
   let config = loadConfig();
   let ready = false;
@@ -37,6 +40,8 @@ async function start({ boot }: ChildContext): Promise<ChildService> {
     instanceId: boot.instanceId,
     config: () => config,
     envValue: (name) => process.env[name],
+    prices: prices.source,
+    costMap: prices.all,
     clock: new ElapsedClock(systemClock),
     randomBytes,
     versions: { claviger: packageVersion(), litellm: LITELLM_CONTRACT_VERSION },
@@ -69,6 +74,7 @@ async function start({ boot }: ChildContext): Promise<ChildService> {
 
   return {
     async drain() {
+      prices.copy.stop();
       const closed = new Promise<void>((resolve) => management.close(() => resolve()));
       management.closeIdleConnections();
       await Promise.race([

@@ -1,8 +1,10 @@
-import { LineVerifier } from '../feed/signed-line.ts';
+import type { LineReader } from '../feed/signed-line.ts';
 import { ControlPlaneClient } from '../gateway/live/control-plane-client.ts';
+import type { FeedIdentity } from '../gateway/live/feed-client.ts';
 import { type FeedTransport, SocketFeedTransport } from '../gateway/live/feed-transport.ts';
 import { HttpsFeedTransport } from '../gateway/live/https-feed-transport.ts';
 import { RequestSigner } from '../gateway/live/request-signer.ts';
+import { SessionLines } from '../gateway/live/session-lines.ts';
 import type { Log } from '../observe/log.ts';
 import type { Settings } from '../settings/settings.ts';
 import type { Clock } from '../util/clock.ts';
@@ -15,7 +17,7 @@ export interface FeedConnectionParts {
   readonly transport: FeedTransport;
   /** Undefined: the default of the feed client. */
   readonly backOffMaxMs?: number;
-  readonly verifier?: () => LineVerifier;
+  readonly lineReader?: (identity: FeedIdentity) => LineReader;
 }
 
 /** The control process is next door: a long wait would only keep new keys out after it restarts. */
@@ -34,21 +36,27 @@ export function feedConnection(
   if (identity === null)
     throw new CannotRun('identity/ was removed while this worker ran; start it again to join anew.');
   const installationKey = readPublicKey(identity.installationKey);
+  const { installation } = identity;
+  const { transport, signer } = joinedConnection(settings, identity, { clock, log });
   return {
-    transport: joinedTransport(settings, identity, { clock, log }),
-    verifier: () => new LineVerifier(identity.installation, installationKey),
+    transport,
+    lineReader: ({ gatewayId, session }) =>
+      new SessionLines({
+        parties: { installation, gatewayId, session },
+        installationKey,
+        onAgreed: (keys) => signer.useSession(keys),
+      }),
   };
 }
 
-export function joinedTransport(
+/** `signer` is that of `transport`. */
+export function joinedConnection(
   settings: Pick<Settings, 'controlPlaneUrls' | 'dataDir' | 'outbound'>,
   identity: JoinedIdentity,
   { clock, log }: { readonly clock: Clock; readonly log: Log },
-): FeedTransport {
-  return new HttpsFeedTransport({
-    addresses: settings.controlPlaneUrls,
-    client: new ControlPlaneClient(settings.outbound),
-    signer: new RequestSigner({ identity: new IdentityOnDisk(settings.dataDir, identity), clock, log }),
-    log,
-  });
+): { readonly transport: FeedTransport; readonly signer: RequestSigner } {
+  const signer = new RequestSigner({ identity: new IdentityOnDisk(settings.dataDir, identity), clock, log });
+  const client = new ControlPlaneClient(settings.outbound);
+  const addresses = settings.controlPlaneUrls;
+  return { transport: new HttpsFeedTransport({ addresses, client, signer, log }), signer };
 }

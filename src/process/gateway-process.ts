@@ -32,12 +32,13 @@ import { UsageShipper } from '../gateway/metering/usage-shipper.ts';
 import { createFakeUpstream } from '../gateway/providers/fake/fake-upstream.ts';
 import { UpstreamClient } from '../gateway/providers/upstream-client.ts';
 import { RequestMetrics } from '../gateway/request-metrics.ts';
-import { createGenaiPriceSource } from '../gateway/routing/genai-prices.ts';
-import { rememberPrices } from '../gateway/routing/remember-prices.ts';
+import { UnpricedModels } from '../gateway/routing/unpriced-models.ts';
 import { DEFAULT_SERVER_LIMITS } from '../gateway/server.ts';
 import { LITELLM_CONTRACT_VERSION } from '../gateway/versions.ts';
 import { createLog, type Log } from '../observe/log.ts';
 import { MetricRegistry } from '../observe/metrics.ts';
+import { CostMapKeeper } from '../prices/cost-map-keeper.ts';
+import { instancePrices } from '../prices/instance-prices.ts';
 import { configSourceFor } from '../settings/config-source-for.ts';
 import { secretsOfSettings, secretsOfSource } from '../settings/secrets.ts';
 import type { Settings } from '../settings/settings.ts';
@@ -49,8 +50,10 @@ import { packageVersion } from '../util/package-version.ts';
 import { uuidV7Source } from '../util/uuid-v7.ts';
 import { CannotRun, type ChildContext, type ChildService, runChild } from './child-life-cycle.ts';
 import { feedConnection } from './feed-connection.ts';
+import { fetchCostMap } from './fetch-cost-map.ts';
 import { keepShippingOrphans } from './keep-shipping-orphans.ts';
 import type { ToSupervisor } from './messages.ts';
+import { createLimiterService } from './start-limiter.ts';
 
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
 const SHIP_AT_EXIT_MS = 3_000;
@@ -88,18 +91,22 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   const fences = fenceTimes(settings.fenceMs);
   const elapsed = new ElapsedClock(clock);
   const guard = new ConfigurationGuard({ directory: slotDir, log });
+  const prices = instancePrices(settings, log, () => live.pricesChanged());
+  const unpriced = new UnpricedModels(log);
   const live = new LiveConfiguration({
     store,
     settings,
     readFile: () => readFile(settings, log),
-    prices: rememberPrices(createGenaiPriceSource()),
+    prices: prices.source,
     envValue: (name) => process.env[name],
     guard,
     log,
     onChange: (configuration) => {
       knowledge.configuration = configuration;
+      unpriced.noteAll(configuration);
     },
   });
+  unpriced.noteAll(live.current);
   const restored = restoreWitness(witnessDirs, store.position, elapsed.monotonicMs(), readBootClock());
   const knowledge = new LiveKnowledge(store, live.current, elapsed, {
     fences,
@@ -127,6 +134,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
             const { witness } = knowledge;
             return witness === null ? null : clock.nowMs() - (knowledge.nowMs() - witness.atMs);
           },
+          clock,
           log,
         });
   const usageLog = new UsageLog({ directory: slotDir, installation: store.position?.installation ?? null, clock, log });
@@ -183,6 +191,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     },
     onForeignInstallation: (error) => stopForeign(error, Number.isFinite(knowledge.ageMs()), log),
     onCommand: (command) => {
+      if (command === 'reload-prices') void costMap?.refresh();
       if (command !== 'drain') return;
       log.info({}, 'An operator asked this instance to finish and end');
       process.send?.({ type: 'drain-instance' } satisfies ToSupervisor);
@@ -238,6 +247,11 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   const network = new UpstreamClient(settings.outbound, clock);
   const relay = isJoined ? null : createRelay(paths.controlSocket);
   const metrics = new RequestMetrics(registry);
+  const limits = createLimiterService(
+    { ...settings, slot, socketDir: paths.socketDir, instanceId, session },
+    { clock, log, registry },
+  );
+  metrics.onUnpriced = (deployment) => unpriced.note(deployment);
   const accessLog = new AccessLog({ json: settings.log.json, write: (text) => process.stdout.write(text) });
   const gateway = createGateway({
     context: {
@@ -257,6 +271,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       log,
       accessLog: log.isEnabled('info') ? accessLog : NO_ACCESS_LOG,
       metrics,
+      limiter: limits.limiter,
       flags: settings.flags,
       region: settings.region,
       serverRootPath: settings.serverRootPath,
@@ -281,7 +296,18 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     tls: settings.tls,
     log,
   });
-  registerProcessMetrics(registry, slot, knowledge, usageLog, shipper);
+  const costMap =
+    slot === 0
+      ? new CostMapKeeper({
+          ...prices,
+          source: settings.modelCostMap,
+          fetchText: (url) => fetchCostMap(url, settings.outbound),
+          configuration: () => live.current,
+          log,
+          onRefreshed: (outcome, heldCount) => metrics.pricesRead(outcome, heldCount),
+        })
+      : null;
+  registerProcessMetrics(registry, slot, { store, knowledge, live, usageLog, shipper });
 
   const eventLoop = watchEventLoop();
   const stats = createGatewayStats({
@@ -294,6 +320,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     shipper,
     requests: metrics,
     isDraining: () => draining,
+    dependencies: () => ({ controlPlane: transport.address ?? null, mirror: mirrorKeeper?.state ?? null }),
     eventLoop,
     disk: () => measureDisk(slotDir),
   });
@@ -303,7 +330,10 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   witnessKeeper.run();
   mirrorKeeper?.run();
   shipper.run();
+  prices.copy.run();
+  void costMap?.refresh();
   if (store.position !== null) adoptOrphans(store.position.installation);
+  await limits.start();
   await listen(gateway.server, settings);
 
   return {
@@ -331,10 +361,12 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       });
       clearTimeout(cut);
       relay?.close();
+      await limits.stop();
       await shipper.drain(SHIP_AT_EXIT_MS);
       await pinger.sayGoodbye();
       pinger.stop();
       eventLoop.stop();
+      prices.copy.stop();
       feed.stop();
       await witnessKeeper.close();
       await mirrorKeeper?.close();
@@ -347,6 +379,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     reload() {
       try {
         live.reload();
+        void costMap?.refresh();
         log.info({ configFilePath: settings.configFilePath }, 'Configuration reloaded');
       } catch (error) {
         log.error({ error }, 'The configuration file can not be used; the previous configuration stays in force');
@@ -422,16 +455,37 @@ function listen(server: Server, settings: Settings): Promise<void> {
 function registerProcessMetrics(
   registry: MetricRegistry,
   slot: number,
-  knowledge: LiveKnowledge,
-  usageLog: UsageLog,
-  shipper: UsageShipper,
+  {
+    store,
+    knowledge,
+    live,
+    usageLog,
+    shipper,
+  }: {
+    readonly store: Pick<PackedPrincipalStore, 'accountCount' | 'accountsWithoutRoom'>;
+    readonly knowledge: LiveKnowledge;
+    readonly live: LiveConfiguration;
+    readonly usageLog: UsageLog;
+    readonly shipper: UsageShipper;
+  },
 ): void {
   const label = String(slot);
   const rev = registry.gauge('claviger_config_rev', 'Configuration revision in force', ['gateway']).labels(label);
+  const rejected = registry
+    .gauge('claviger_config_rejected', '1 while the newest models and settings could not be used', ['gateway'])
+    .labels(label);
   const age = registry
     .gauge('claviger_knowledge_age_seconds', 'Age of the newest confirmation by the database', ['gateway'])
     .labels(label);
   const staleness = registry.gauge('claviger_staleness_seconds', "Age of the fence's witness", ['gateway', 'fence']);
+  const accounts = registry
+    .gauge('claviger_accounts', 'Users, teams and other accounts held', ['gateway'])
+    .labels(label);
+  const withoutRoom = registry
+    .gauge('claviger_accounts_without_room', 'Accounts beyond the most that are held; calls for them are refused', [
+      'gateway',
+    ])
+    .labels(label);
   const rss = registry
     .gauge('claviger_process_resident_memory_bytes', 'Resident memory', ['process'])
     .labels(`gateway-${label}`);
@@ -451,10 +505,13 @@ function registerProcessMetrics(
     open.set(usageLog.openCount);
     refused.set(usageLog.counts.intentsRefused);
     rev.set(knowledge.position?.rev ?? 0);
+    rejected.set(live.report().rejected === null ? 0 : 1);
     age.set(Math.min(knowledge.ageMs() / 1000, 1e9));
     for (const fence of ['normal', 'strict'] as const) {
       staleness.labels(label, fence).set(Math.min(knowledge.stalenessMs(fence) / 1000, 1e9));
     }
+    accounts.set(store.accountCount);
+    withoutRoom.set(store.accountsWithoutRoom);
     rss.set(process.memoryUsage.rss());
   });
 }

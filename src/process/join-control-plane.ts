@@ -4,7 +4,7 @@ import type { Clock } from '../util/clock.ts';
 import { packageVersion } from '../util/package-version.ts';
 import { enrol } from './enrolment.ts';
 import { keepRenewing } from './enrolment-renewal.ts';
-import { joinedTransport } from './feed-connection.ts';
+import { joinedConnection } from './feed-connection.ts';
 
 export interface JoinOptions {
   readonly settings: Settings;
@@ -36,7 +36,7 @@ export async function joinControlPlane({
   const identity = await enrol({ settings, instanceId, region, version: packageVersion(), clock, random, log });
   for (const secret of [identity.privateKey, identity.sealingKey]) log.hide(secret);
   const leaving = new AbortController();
-  const transport = joinedTransport(settings, identity, { clock, log });
+  const { transport } = joinedConnection(settings, identity, { clock, log });
   void keepRenewing({ dataDir: settings.dataDir, identity, transport, clock, log, signal: leaving.signal });
   return {
     settings: { ...settings, region: identity.region, sealingKey: identity.sealingKey },

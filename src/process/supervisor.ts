@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdirSync, rmdirSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { limitsSocket } from '../gateway/limits/instance/peer-sockets.ts';
 import type { Log } from '../observe/log.ts';
 import type { Settings } from '../settings/settings.ts';
 import { startEmbeddedPostgres } from '../storage/embedded/embedded-postgres.ts';
@@ -91,8 +92,9 @@ export async function supervise(options: SupervisorOptions): Promise<number> {
       await closeMetrics();
     }
   } finally {
-    // A control process that was killed leaves its sockets.
+    // Processes that were killed leave their sockets.
     for (const path of [paths.controlSocket, paths.feedSocket]) rmSync(path, { force: true });
+    for (let slot = 0; slot < settings.numWorkers; slot++) rmSync(limitsSocket(socketDir, slot), { force: true });
     await lock.release();
     try {
       rmdirSync(socketDir);

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCertificateAuthority } from '../../tests/support/tls.ts';
 import { configSourceFor } from './config-source-for.ts';
 import { type ResolvedSettings, resolveSettings, type ServeFlags } from './resolve-settings.ts';
+import { secretsOfSettings } from './secrets.ts';
 import { SettingsError } from './settings-error.ts';
 
 let cwd: string;
@@ -27,6 +28,28 @@ const file = (name: string, text: string): string => {
   writeFileSync(join(cwd, name), text);
   return join(cwd, name);
 };
+
+describe('the price list', () => {
+  it.each([
+    [{}, null],
+    [{ LITELLM_MODEL_COST_MAP_URL: 'https://prices.example.com/list.json' }, 'https://prices.example.com/list.json'],
+    [{ LITELLM_MODEL_COST_MAP_URL: '/etc/prices.json' }, '/etc/prices.json'],
+    [{ LITELLM_MODEL_COST_MAP_URL: 'file:///etc/prices.json' }, '/etc/prices.json'],
+    [{ LITELLM_MODEL_COST_MAP_URL: 'https://x/l.json', LITELLM_LOCAL_MODEL_COST_MAP: 'True' }, null],
+  ])('%j comes from %s', (env, expected) => {
+    expect(settingsOf(env as Record<string, string>).modelCostMap).toBe(expected);
+  });
+
+  it('may be a path from where the instance is started, and no other kind of address', () => {
+    expect(settingsOf({ LITELLM_MODEL_COST_MAP_URL: 'prices.json' }).modelCostMap).toBe(join(cwd, 'prices.json'));
+    expect(() => settingsOf({ LITELLM_MODEL_COST_MAP_URL: 's3://bucket/list.json' })).toThrow(SettingsError);
+  });
+
+  it('keeps what its address holds of credentials out of the log', () => {
+    const settings = settingsOf({ LITELLM_MODEL_COST_MAP_URL: 'https://me:passw0rd@x/l.json?signature=abcdef123' });
+    expect(secretsOfSettings(settings)).toEqual(expect.arrayContaining(['passw0rd', 'abcdef123']));
+  });
+});
 
 describe('with nothing set', () => {
   it('is a standalone instance with its own database, keys and models in the working directory', () => {
@@ -260,9 +283,14 @@ describe('TLS files', () => {
 
 describe('warnings', () => {
   it('name variables that have no effect, once', () => {
-    const { warnings } = resolve({ ...DATABASE, REDIS_HOST: 'r', SMTP_HOST: 'm', LITELLM_LICENSE: 'abc-license' });
+    const { warnings } = resolve({
+      ...DATABASE,
+      REDIS_SENTINEL_NODES: 'r',
+      SMTP_HOST: 'm',
+      LITELLM_LICENSE: 'abc-license',
+    });
     expect(warnings).toHaveLength(2);
-    expect(warnings.join(' ')).toMatch(/LITELLM_LICENSE is ignored.*REDIS_HOST, SMTP_HOST/);
+    expect(warnings.join(' ')).toMatch(/LITELLM_LICENSE is ignored.*REDIS_SENTINEL_NODES, SMTP_HOST/);
     expect(warnings.join(' ')).not.toContain('abc-license');
   });
 

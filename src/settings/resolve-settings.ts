@@ -5,6 +5,7 @@ import { KNOWN_VARIABLES } from './known/environment.ts';
 import { corsSettings, outboundSettings, rootPath, trustedProxies } from './network-settings.ts';
 import { databaseUrls, isProduction, readSources, textOf } from './read-sources.ts';
 import { parseInteger, readFlag, readText } from './read-variable.ts';
+import { redisSettings } from './redis-settings.ts';
 import { resolveSecrets, secretsOfJoined } from './secrets.ts';
 import type { Settings } from './settings.ts';
 import { SettingsError } from './settings-error.ts';
@@ -53,6 +54,8 @@ const DRAIN_NOTICE_SECONDS_DEFAULT = 5;
 const DRAIN_NOTICE_SECONDS_MAX = 600;
 const POOL_LIMIT_DEFAULT = 10;
 const POOL_LIMIT_MAX = 1_000;
+const RATE_LIMIT_WINDOW_SECONDS_DEFAULT = 60;
+const RATE_LIMIT_WINDOW_SECONDS_MAX = 3_600;
 
 /**
  * Decides everything that shapes the instance: flag, then environment (with `.env`), then `config.yaml`, then default. Makes missing
@@ -60,7 +63,7 @@ const POOL_LIMIT_MAX = 1_000;
  */
 export function resolveSettings({ flags, env: given, cwd, dryRun = false }: ResolveInput): ResolvedSettings {
   const { config, configFilePath, env } = readSources({ flags, env: given, cwd });
-  const { generalSettings, litellmSettings } = config.source;
+  const { generalSettings, litellmSettings, routerSettings } = config.source;
   const warnings = [...config.warnings];
   const flag = (name: string): boolean => {
     const { value, warning } = readFlag(env, name);
@@ -105,7 +108,9 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
   });
   const cors = corsSettings(readText(env, 'LITELLM_CORS_ORIGINS'), flag('LITELLM_CORS_ALLOW_CREDENTIALS'));
   const { outbound, warnings: outboundWarnings } = outboundSettings(env, litellmSettings, cwd);
-  warnings.push(...secrets.warnings, ...(cors.warning === null ? [] : [cors.warning]), ...outboundWarnings);
+  const { redis, warning: redisWarning } = redisSettings(env, routerSettings);
+  const oneWarning = [cors.warning, redisWarning].filter((warning) => warning !== null);
+  warnings.push(...secrets.warnings, ...oneWarning, ...outboundWarnings);
 
   const level = logLevel(flags.debug === true || litellmSettings['set_verbose'] === true, env, warnings);
   warnAboutVariables(env, warnings);
@@ -139,6 +144,9 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
     controlPlaneUrls,
     joinToken: readText(env, 'CLAVIGER_JOIN_TOKEN'),
     snapshotMirror: readText(env, 'CLAVIGER_SNAPSHOT_MIRROR'),
+    modelCostMap: flag('LITELLM_LOCAL_MODEL_COST_MAP')
+      ? null
+      : modelCostMap(readText(env, 'LITELLM_MODEL_COST_MAP_URL'), cwd),
     fenceMs: fenceMs(readText(env, 'CLAVIGER_FENCE')),
     publicUrl: publicUrl(readText(env, 'PROXY_BASE_URL')),
     disableSchemaUpdate: flag('DISABLE_SCHEMA_UPDATE') || generalSettings['disable_prisma_schema_update'] === true,
@@ -179,6 +187,13 @@ export function resolveSettings({ flags, env: given, cwd, dryRun = false }: Reso
     responseHeldBytesMax: RESPONSE_HELD_BYTES_MAX,
     fakeModels: databaseUrl === null && configFilePath === null && !isJoined,
     outbound,
+    redis,
+    rateLimitWindowSeconds: parseInteger(
+      readText(env, 'LITELLM_RATE_LIMIT_WINDOW_SIZE') ?? RATE_LIMIT_WINDOW_SECONDS_DEFAULT,
+      'LITELLM_RATE_LIMIT_WINDOW_SIZE',
+      1,
+      RATE_LIMIT_WINDOW_SECONDS_MAX,
+    ),
   };
   return { settings, warnings, env };
 }
@@ -234,6 +249,16 @@ function publicUrl(text: string | null): string | null {
   if (text === null) return null;
   if (!isHttpUrl(text)) throw new SettingsError(urlSentence('PROXY_BASE_URL'));
   return text.replace(/\/+$/, '');
+}
+
+/** An address, or a path from where the instance is started. */
+function modelCostMap(text: string | null, cwd: string): string | null {
+  if (text === null || isHttpUrl(text)) return text;
+  const path = text.replace(/^file:\/\//, '');
+  if (!/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) return resolve(cwd, path);
+  throw new SettingsError(
+    'LITELLM_MODEL_COST_MAP_URL must be an address that begins with https:// or http://, or the path of a file.',
+  );
 }
 
 function urlSentence(name: string): string {

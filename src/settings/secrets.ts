@@ -76,9 +76,22 @@ export function secretsOfSettings(settings: Settings): string[] {
     settings.readReplicaUrl,
     settings.outbound.httpsProxy,
     settings.outbound.httpProxy,
+    settings.modelCostMap,
+    settings.redis?.url ?? null,
   ];
-  const own = [settings.masterKey, settings.sealingKey, settings.joinToken ?? ''].filter((secret) => secret !== '');
+  const own = [
+    settings.masterKey,
+    settings.sealingKey,
+    settings.joinToken ?? '',
+    settings.redis?.password ?? '',
+    ...queryValuesOf(settings.modelCostMap),
+  ].filter((secret) => secret !== '');
   return [...own, ...urls.flatMap(passwordsOf)];
+}
+
+/** Of a signed address each value may be the signature. */
+function queryValuesOf(url: string | null): string[] {
+  return url === null || !URL.canParse(url) ? [] : [...new URL(url).searchParams.values()];
 }
 
 /** The values of `config.yaml` whose key says that they are secret. */

@@ -34,6 +34,8 @@ export interface Settings {
   readonly snapshotMirror: string | null;
   /** `CLAVIGER_FENCE`: age of knowledge at which no key is admitted any more, for all classes of keys; null: by class. */
   readonly fenceMs: number | null;
+  /** `LITELLM_MODEL_COST_MAP_URL`: an address or an absolute path with a price list; null: only the bundled one. */
+  readonly modelCostMap: string | null;
   /** `PROXY_BASE_URL`: where clients reach this instance, or null. */
   readonly publicUrl: string | null;
   readonly disableSchemaUpdate: boolean;
@@ -60,6 +62,22 @@ export interface Settings {
   readonly fakeModels: boolean;
   /** How connections to providers are made. */
   readonly outbound: OutboundSettings;
+  /** What the instances of a region share; null: each counts for itself. */
+  readonly redis: RedisSettings | null;
+  /** `LITELLM_RATE_LIMIT_WINDOW_SIZE`: seconds of the window of rpm and tpm limits. */
+  readonly rateLimitWindowSeconds: number;
+}
+
+export interface RedisSettings {
+  /** Null: `host` and `port`. */
+  readonly url: string | null;
+  readonly host: string;
+  readonly port: number;
+  readonly username: string | null;
+  readonly password: string | null;
+  /** Number of the database; null: 0, or the one in the URL. */
+  readonly database: number | null;
+  readonly tls: boolean;
 }
 
 export interface OutboundSettings {

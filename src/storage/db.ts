@@ -19,6 +19,8 @@ export interface Database {
    * again, or waited for, from far away. Rows per statement.
    */
   ask(statements: readonly string[]): Promise<readonly AskedRows[]>;
+  /** The same for statements that write. They must do no harm when they are sent again: a connection lost on the way leaves it open what happened. */
+  tell(statements: readonly string[]): Promise<readonly AskedRows[]>;
   usage(): PoolUsage;
   close(): Promise<void>;
 }

@@ -2,6 +2,7 @@ import { Kysely, PostgresDialect, type PostgresPoolClient } from 'kysely';
 import pg from 'pg';
 import type { Log } from '../observe/log.ts';
 import { Turns } from '../util/turns.ts';
+import { askOn } from './ask.ts';
 import { databaseAddress, hasNoTls } from './connection.ts';
 import { type AskedRows, type Database, DatabaseBusy, type PoolUsage, type Tx, translateDatabaseError } from './db.ts';
 import type { Tables } from './tables.ts';
@@ -21,8 +22,6 @@ export const STATEMENT_TIMEOUT_MS = 10_000;
 export const LOCK_TIMEOUT_MS = 2_000;
 /** `begin` asks nothing of the disk: a server that leaves it unanswered for so long hangs, and the caller is told that it is away. */
 export const BEGIN_TIMEOUT_MS = 3_000;
-/** What is asked in one round trip is small and asked again soon. */
-export const ASK_TIMEOUT_MS = 5_000;
 /** A transaction whose process hangs between two statements is ended, so that it does not hold its locks. */
 export const IDLE_IN_TRANSACTION_TIMEOUT_MS = 60_000;
 
@@ -86,6 +85,20 @@ export function createDatabase({ url, connectionsMax, log, connectTimeoutMs }: P
     }
   }
 
+  async function inOneMessage(begin: string, statements: readonly string[]): Promise<readonly AskedRows[]> {
+    const client = await connect();
+    let broken = true;
+    try {
+      const rows = await askOn(client, begin, statements);
+      broken = false;
+      return rows;
+    } catch (error) {
+      throw translateDatabaseError(error, 'run');
+    } finally {
+      client.release(broken);
+    }
+  }
+
   return {
     read: (run) => transact(BEGIN_READ, run),
     async snapshot(run) {
@@ -99,22 +112,8 @@ export function createDatabase({ url, connectionsMax, log, connectTimeoutMs }: P
       }
     },
     write: (run) => transact(BEGIN_WRITE, run),
-    async ask(statements) {
-      const client = await connect();
-      let broken = true;
-      try {
-        // Nothing is ever begun and left: what fails inside of the message is rolled back by its end, or with the connection.
-        const text = [BEGIN_READ, ...statements, 'commit'].join('; ');
-        const answer: unknown = await client.query({ text, query_timeout: ASK_TIMEOUT_MS } as pg.QueryConfig);
-        broken = false;
-        const results = answer as pg.QueryResult[];
-        return results.slice(-1 - statements.length, -1).map(({ rows }) => rows as AskedRows);
-      } catch (error) {
-        throw translateDatabaseError(error, 'run');
-      } finally {
-        client.release(broken);
-      }
-    },
+    ask: (statements) => inOneMessage(BEGIN_READ, statements),
+    tell: (statements) => inOneMessage(BEGIN_WRITE, statements),
     usage: (): PoolUsage => ({ open: pool.totalCount, idle: pool.idleCount, waiting: pool.waitingCount }),
     close: () => pool.end(),
   };
@@ -122,7 +121,7 @@ export function createDatabase({ url, connectionsMax, log, connectTimeoutMs }: P
 
 // One round trip: several statements without parameters go in one message.
 const LIMITS = `set local statement_timeout = ${STATEMENT_TIMEOUT_MS}; set local idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_TIMEOUT_MS}`;
-const BEGIN_READ = `begin read only; ${LIMITS}`;
+export const BEGIN_READ = `begin read only; ${LIMITS}`;
 const BEGIN_SNAPSHOT = `begin isolation level repeatable read read only; ${LIMITS}`;
 const BEGIN_WRITE = `begin read write; ${LIMITS}; set local lock_timeout = ${LOCK_TIMEOUT_MS}`;
 

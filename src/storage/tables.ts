@@ -1,5 +1,7 @@
 /** The tables of schema `claviger` as Kysely sees them. The SQL of the migrations is the truth; this mirrors it. */
+
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
+import type { CostBreakdown, UsageExtras } from '../domain/usage.ts';
 
 export interface Tables {
   'claviger.installation': InstallationTable;
@@ -163,8 +165,12 @@ export interface SpendLogTable {
   reasoning_tokens: Int8;
   audio_input_tokens: Int8;
   audio_output_tokens: Int8;
+  usage_extras: JsonOrNull<UsageExtras>;
   estimated: boolean;
   cost_nano: Int8;
+  provider_cost_nano: Int8OrNull;
+  formula_cost_nano: Int8OrNull;
+  cost_breakdown: JsonOrNull<CostBreakdown>;
   region: string;
   gateway_id: string;
   incarnation: string;

@@ -1,6 +1,7 @@
 /** An admin and a worker in each of two regions: what the admin sees of them, and what it can have them do. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RegionRow as Region, WorkerRow as Worker } from '../../src/contract/schemas/fleet.ts';
+import { PRESENCE_AGE_MAX_MS } from '../../src/control/fleet/gateway-state.ts';
 import { runClaviger } from '../support/processes.ts';
 import { until as untilThere } from '../support/until.ts';
 import {
@@ -151,7 +152,8 @@ describe('a fleet', () => {
     const { worker } = await workerOf('us');
     for (const role of ['control', 'gateway', 'supervisor'] as const) fleet.us.kill(role, 'SIGKILL');
     await fleet.us.stop();
-    await until('it is suspect', async () => (await workerOf('us')).state !== 'live', 60_000);
+    // Four times as long as it takes, and less than its gateway process alone would be waited for.
+    await until('it is suspect', async () => (await workerOf('us')).state !== 'live', 4 * PRESENCE_AGE_MAX_MS);
     const key = await fleet.admin.generateKey({});
     const { receipt } = (await fleet.admin.api('POST', '/key/block?wait=all&timeout=2s', { key })).json();
     expect(receipt.pending).toMatchObject([{ worker, region: 'us' }]);

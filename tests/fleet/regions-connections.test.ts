@@ -1,6 +1,7 @@
 /** What a shared database is asked to hold: few connections per instance, and none of them in the way of a completion. */
 import pg from 'pg';
 import { afterEach, expect, it } from 'vitest';
+import { LISTENING } from '../../src/storage/revision-line.ts';
 import { startPostgresCluster } from '../support/postgres-cluster.ts';
 import { provideProgram, requirements } from '../support/requirements.ts';
 import { until } from '../support/until.ts';
@@ -137,9 +138,7 @@ it('everything works through PgBouncer in transaction mode, with and without a d
   await until('both calls are in the log', async () =>
     (await admin.api('GET', `/spend/logs?api_key=${key}`)).json().length >= 2 ? true : null,
   );
-  const listening = await database.query<{ query: string }>(
-    "select query from pg_stat_activity where datname = 'litellm' and query ilike 'listen %'",
-  );
+  const listening = (await database.connections()).filter(({ application }) => application === LISTENING);
   expect(listening).toHaveLength(2);
 }, 90_000);
 

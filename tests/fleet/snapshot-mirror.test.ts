@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import type { WorkerRow } from '../../src/contract/schemas/fleet.ts';
 import { type Claviger, freePort, startClaviger, temporaryDirectory } from '../support/processes.ts';
 import { until } from '../support/until.ts';
 import { freshCall } from './fresh-calls.ts';
@@ -101,6 +102,15 @@ it('so does a joined worker whose snapshots are lost while every admin is gone',
   for (const worker of [first, second]) {
     await until('the key is known', async () => ((await statusOf(worker, key)) === 200 ? true : null));
   }
+  // Both say that they depend on this admin and on the mirror.
+  await until('the admin knows what they depend on', async () => {
+    const { workers } = (await admin.api('GET', '/fleet/workers')).json();
+    const joined = workers.filter((worker: WorkerRow) => worker.joined && worker.dependencies?.snapshot_mirror != null);
+    return joined.length === 2 &&
+      joined.every(({ dependencies }: WorkerRow) => dependencies!.control_plane?.address === admin.url)
+      ? true
+      : null;
+  });
   expect(await second.stop()).toBe(0);
   expect(await first.stop()).toBe(0);
   expect(readdirSync(mirror)).toContain('joined-eu.mirror');

@@ -18,6 +18,9 @@ const SIGNED = {
   'x-claviger-time': '1',
   'x-claviger-nonce': 'nonce',
   'x-claviger-signature': 'signature',
+  'x-claviger-session': 'session',
+  'x-claviger-counter': '1',
+  'x-claviger-mac': 'mac',
 };
 
 /** The public port of an admin, where joined workers call: their requests are none of the management API's. */

@@ -25,6 +25,12 @@ const rules: Readonly<Record<string, Rule>> = {
   feed: { folders: ['domain', 'util'], packages: [], node: true, why: 'both planes speak the feed; neither owns it' },
   settings: { folders: ['domain', 'util'], packages: ['zod', 'yaml'], node: true, why: 'settings is a leaf service' },
   observe: { folders: ['domain', 'util'], packages: [], node: true, why: 'observe is a leaf service' },
+  prices: {
+    folders: ['domain', 'util', 'observe'],
+    packages: ['@pydantic/genai-prices'],
+    node: true,
+    why: 'prices is a leaf service',
+  },
   storage: {
     folders: ['domain', 'util', 'observe'],
     packages: ['kysely', 'pg'],
@@ -33,7 +39,7 @@ const rules: Readonly<Record<string, Rule>> = {
   },
   gateway: {
     folders: ['domain', 'feed', 'observe', 'util'],
-    packages: ['undici', '@pydantic/genai-prices'],
+    packages: ['undici'],
     node: true,
     typesOf: ['settings'],
     why: 'a worker has no database and no admin code: no storage, control, contract, zod, Kysely, pg or Hono in the gateway',
@@ -48,7 +54,7 @@ const rules: Readonly<Record<string, Rule>> = {
     folders: ['domain', 'contract', 'settings', 'util'],
     packages: ['commander'],
     node: true,
-    lazily: ['main.ts', 'storage'],
+    lazily: ['main.ts', 'storage', 'prices'],
     why: 'the command line does everything else through the management API, like any client, and starts fast',
   },
 };

@@ -24,6 +24,8 @@ export class ChaosProxy {
   #server: Server;
   #weather: Weather = { kind: 'pass' };
   readonly #links = new Set<Link>();
+  #sent = 0;
+  #turns = 0;
 
   static async start(target: Target): Promise<ChaosProxy> {
     const server = createServer();
@@ -41,6 +43,16 @@ export class ChaosProxy {
 
   get connections(): number {
     return this.#links.size;
+  }
+
+  /** Messages that went to the target, of all connections; several that were written at once count once. */
+  get sent(): number {
+    return this.#sent;
+  }
+
+  /** How often something was sent that waited for an answer: messages behind the last bytes that came back, on one connection, count once. */
+  get turns(): number {
+    return this.#turns;
   }
 
   async set(weather: Weather): Promise<void> {
@@ -69,6 +81,14 @@ export class ChaosProxy {
     const link = new Link(near, far, this.#weather);
     this.#links.add(link);
     link.onEnd = () => this.#links.delete(link);
+    let answered = true;
+    link.onDelivered = (isThere) => {
+      if (isThere) {
+        this.#sent += 1;
+        if (answered) this.#turns += 1;
+      }
+      answered = !isThere;
+    };
   }
 
   async #stopListening(): Promise<void> {
@@ -87,6 +107,8 @@ export class ChaosProxy {
 /** One proxied connection: two directions, each a queue of what has not been delivered. */
 class Link {
   onEnd: () => void = () => {};
+  /** Bytes were handed on, to the target or back. */
+  onDelivered: (isThere: boolean) => void = () => {};
   readonly #near: Socket;
   readonly #far: Socket;
   readonly #there: Direction;
@@ -96,8 +118,8 @@ class Link {
   constructor(near: Socket, far: Socket, weather: Weather) {
     this.#near = near;
     this.#far = far;
-    this.#there = new Direction(near, far, true, weather);
-    this.#back = new Direction(far, near, false, weather);
+    this.#there = new Direction(near, far, true, weather, () => this.onDelivered(true));
+    this.#back = new Direction(far, near, false, weather, () => this.onDelivered(false));
     for (const socket of [near, far]) {
       socket.setNoDelay(true);
       socket.on('error', () => this.reset());
@@ -111,7 +133,11 @@ class Link {
   }
 
   reset(): void {
-    for (const socket of [this.#near, this.#far]) if (!socket.destroyed) socket.resetAndDestroy();
+    // Unix sockets know no reset.
+    for (const socket of [this.#near, this.#far]) {
+      if (socket.remoteAddress === undefined) socket.destroy();
+      else if (!socket.destroyed) socket.resetAndDestroy();
+    }
     this.#closed();
   }
 
@@ -141,12 +167,14 @@ class Direction {
   readonly #to: Socket;
   readonly #isThere: boolean;
   readonly #queue: Parcel[] = [];
+  readonly #onDelivered: () => void;
   #weather: Weather;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(from: Socket, to: Socket, isThere: boolean, weather: Weather) {
+  constructor(from: Socket, to: Socket, isThere: boolean, weather: Weather, onDelivered: () => void) {
     this.#to = to;
     this.#isThere = isThere;
+    this.#onDelivered = onDelivered;
     this.#weather = weather;
     from.on('data', (bytes: Buffer) => this.#take(bytes));
     from.on('end', () => this.#take(null));
@@ -198,7 +226,11 @@ class Direction {
 
   #write(bytes: Buffer | null): void {
     if (this.#to.destroyed) return;
-    if (bytes === null) this.#to.end();
-    else this.#to.write(bytes);
+    if (bytes === null) {
+      this.#to.end();
+      return;
+    }
+    this.#to.write(bytes);
+    this.#onDelivered();
   }
 }

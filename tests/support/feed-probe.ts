@@ -1,4 +1,5 @@
 import { type IncomingMessage, request } from 'node:http';
+import { type Account, accountKey, isAccountKind } from '../../src/domain/account.ts';
 import type { Position } from '../../src/domain/change.ts';
 import type { StoredModel } from '../../src/domain/stored-model.ts';
 import type { Principal } from '../../src/domain/virtual-key.ts';
@@ -21,6 +22,8 @@ export class FeedProbe {
   readonly spend = new Map<string, string>();
   readonly deleted = new Set<string>();
   readonly models = new Map<string, StoredModel>();
+  /** By `accountKey`. */
+  readonly accounts = new Map<string, Account>();
   /** Refused ahead of the delta that says so. */
   readonly denied = new Set<string>();
   /** All that came, signs of life included. */
@@ -45,6 +48,7 @@ export class FeedProbe {
       for (const [token, principal] of from.keys) this.keys.set(token, principal);
       for (const token of from.deleted) this.deleted.add(token);
       for (const [id, model] of from.models) this.models.set(id, model);
+      for (const [key, account] of from.accounts) this.accounts.set(key, account);
       this.head = from.head;
       this.settings = from.settings;
       this.position = from.position;
@@ -132,6 +136,10 @@ export class FeedProbe {
         this.keys.clear();
         this.deleted.clear();
         this.models.clear();
+        this.accounts.clear();
+        break;
+      case 'accounts':
+        for (const account of frame.accounts) this.accounts.set(accountKey(account.kind, account.id), account);
         break;
       case 'models':
         for (const model of frame.models) this.models.set(model.id, model);
@@ -167,6 +175,12 @@ export class FeedProbe {
           if (change.kind === 'model') {
             if (change.value === null) this.models.delete(change.id);
             else this.models.set(change.id, change.value);
+          }
+          if (isAccountKind(change.kind)) {
+            const key = accountKey(change.kind, change.id);
+            this.denied.delete(key);
+            if (change.value === null) this.accounts.delete(key);
+            else this.accounts.set(key, change.value as Account);
           }
           if (change.kind !== 'key') continue;
           this.denied.delete(change.id);
@@ -205,12 +219,12 @@ export class FeedProbe {
     return (await postToFeed(socketPath, '/feed/v1/ack', { gatewayId, session, epoch, rev })).status;
   }
 
-  /** Says what is applied, as a gateway process does each second. */
-  async ping(stats: object = {}): Promise<{ status: number; reply: PingReply | null }> {
+  /** Says what is applied, as a gateway process does each second. `fresh`: has the database asked. */
+  async ping(stats: object = {}, fresh = false): Promise<{ status: number; reply: PingReply | null }> {
     const { gatewayId = 'instance/0', session = 'session-1', socketPath } = this.#options;
     const { epoch, rev } = this.position!;
     this.unconfirmed = 0;
-    const body = { gatewayId, session, sentAtMs: 1, epoch, rev, fresh: false, stats };
+    const body = { gatewayId, session, sentAtMs: 1, epoch, rev, fresh, stats };
     const { status, text } = await postToFeed(socketPath, '/feed/v1/ping', body);
     return { status, reply: status === 200 ? parsePingReply(text) : null };
   }

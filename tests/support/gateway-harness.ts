@@ -4,6 +4,7 @@ import { type Agent, type IncomingHttpHeaders, request as requestHttp } from 'no
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Account, AccountKind } from '../../src/domain/account.ts';
 import { SETTING_FLEET_KEY } from '../../src/domain/change.ts';
 import { compileConfiguration } from '../../src/domain/compile-configuration.ts';
 import { type ConfigSource, EMPTY_CONFIG_SOURCE, type ModelEntry } from '../../src/domain/config-source.ts';
@@ -16,6 +17,9 @@ import { keyDigest } from '../../src/gateway/auth/key-digest.ts';
 import { UnknownKeyWaits } from '../../src/gateway/auth/unknown-key-waits.ts';
 import type { Relay } from '../../src/gateway/endpoints/relay-to-control.ts';
 import { createGateway } from '../../src/gateway/gateway.ts';
+import { Limiter } from '../../src/gateway/limits/limiter.ts';
+import { MeterBook } from '../../src/gateway/limits/meter-book.ts';
+import { RateLimits } from '../../src/gateway/limits/rate-limits.ts';
 import { scanFrames } from '../../src/gateway/live/checked-frames.ts';
 import { LiveKnowledge } from '../../src/gateway/live/live-knowledge.ts';
 import { MapPrincipalStore } from '../../src/gateway/live/principal-store.ts';
@@ -47,6 +51,7 @@ export interface HarnessOptions {
   /** Further keys, with what is special about each. */
   readonly keys?: Readonly<Record<string, Partial<Principal>>>;
   readonly deletedKeys?: readonly string[];
+  readonly accounts?: readonly Account[];
   /** False: the gateway has received nothing yet. */
   readonly snapshot?: boolean;
   readonly limits?: Partial<ServerLimits>;
@@ -118,6 +123,13 @@ export class GatewayHarness {
     const rev = store.position!.rev + 1;
     const token = keyDigest(key);
     store.applyDelta(at(rev), [{ rev, kind: 'key', id: token, value: principalOf('', { ...fields, token }) }]);
+  }
+
+  /** As the feed would bring it; null: there is none any more. */
+  changeAccount(kind: AccountKind, id: string, value: Account | null): void {
+    const { store } = this.#parts;
+    const rev = store.position!.rev + 1;
+    store.applyDelta(at(rev), [{ rev, kind, id, value }]);
   }
 
   /** Lines of the program's log as JSON texts. */
@@ -200,6 +212,20 @@ export class GatewayHarness {
   }
 }
 
+/** Rate limits as in the only gateway process of an instance without Redis. */
+function limiterAlone(registry: MetricRegistry): Limiter {
+  const book = new MeterBook(60);
+  const rateLimits = new RateLimits({
+    book,
+    monotonicMs: systemClock.monotonicMs,
+    instance: null,
+    region: null,
+    regions: () => 1,
+    setTimer: () => () => {},
+  });
+  return new Limiter({ rateLimits, book, clock: systemClock, registry, region: null });
+}
+
 export async function startGateway(options: HarnessOptions = {}): Promise<GatewayHarness> {
   const directory = mkdtempSync(join(tmpdir(), 'claviger-gateway-'));
   const usageDirectory = join(directory, 'usage');
@@ -250,6 +276,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
       log,
       accessLog,
       metrics,
+      limiter: limiterAlone(registry),
       flags: { disableLlmApiEndpoints: false, disableAdminEndpoints: false, disableAdminUi: false },
       region: 'test',
       serverRootPath: '',
@@ -346,7 +373,7 @@ interface Parts {
   readonly metrics: RequestMetrics;
 }
 
-function storeOf({ snapshot = true, keys = {}, deletedKeys = [] }: HarnessOptions): MapPrincipalStore {
+function storeOf({ snapshot = true, keys = {}, deletedKeys = [], accounts = [] }: HarnessOptions): MapPrincipalStore {
   const store = new MapPrincipalStore();
   if (!snapshot) return store;
   const collector = store.beginSnapshot();
@@ -358,6 +385,7 @@ function storeOf({ snapshot = true, keys = {}, deletedKeys = [] }: HarnessOption
     })),
   );
   collector.addDeletedKeys(deletedKeys.map((key): KeyDigest => keyDigest(key)));
+  collector.addAccounts(accounts);
   collector.addSettings({ [SETTING_FLEET_KEY]: FLEET_KEY });
   collector.commit(at(7));
   return store;

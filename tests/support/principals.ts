@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { accountKey } from '../../src/domain/account.ts';
 import type { Change, Position } from '../../src/domain/change.ts';
 import type { KeyDigest, Principal } from '../../src/domain/virtual-key.ts';
 import type { PrincipalStore } from '../../src/gateway/live/principal-store.ts';
@@ -63,6 +64,7 @@ export function stateOf(store: PrincipalStore) {
     deleted: [...contents.deletedTokens()].sort(),
     settings: contents.settings,
     models: [...contents.models].sort((a, b) => a.id.localeCompare(b.id)),
+    accounts: [...contents.accounts].sort((a, b) => accountKey(a.kind, a.id).localeCompare(accountKey(b.kind, b.id))),
     setHash: contents.setHash,
   };
 }

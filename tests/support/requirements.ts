@@ -13,6 +13,11 @@ export interface Requirement {
 
 export const requirements = {
   curl: { variable: 'CLAVIGER_TEST_CURL', programs: ['curl'], debianPackage: 'curl' },
+  redis: {
+    variable: 'CLAVIGER_TEST_REDIS',
+    programs: ['redis-server', 'valkey-server'],
+    debianPackage: 'redis-server',
+  },
   pgbouncer: { variable: 'CLAVIGER_TEST_PGBOUNCER', programs: ['pgbouncer'], debianPackage: 'pgbouncer' },
 } as const satisfies Readonly<Record<string, Requirement>>;
 

@@ -45,6 +45,8 @@ export interface TestControlPlaneOptions {
   readonly config?: Partial<ConfigSource>;
   readonly settings?: Partial<ControlPlaneOptions['settings']>;
   readonly clock?: ControlPlaneOptions['clock'];
+  readonly prices?: ControlPlaneOptions['prices'];
+  readonly costMap?: ControlPlaneOptions['costMap'];
   readonly databaseUrl?: string;
   readonly waitUntilOpened?: boolean;
   readonly onFatal?: (error: Error) => void;
@@ -79,6 +81,8 @@ export async function startControlPlane(options: TestControlPlaneOptions = {}): 
     instanceId: options.instanceId ?? 'test-instance',
     config: () => ({ ...EMPTY_CONFIG_SOURCE, ...options.config }),
     envValue: () => undefined,
+    prices: options.prices ?? { find: () => null },
+    costMap: options.costMap ?? (() => new Map()),
     clock: options.clock ?? systemClock,
     randomBytes,
     versions: { claviger: '0.0.0-test', litellm: '1.2.3' },

@@ -35,6 +35,7 @@ export async function startFeed(url: string, options: Partial<FeedServerOptions>
     db,
     fleetKey: () => Buffer.alloc(32, 7).toString('base64'),
     ingest: () => Promise.reject(new Error('no usage here')),
+    answerLeaseAsk: () => Promise.reject(new Error('no budgets here')),
     answerPing: ({ sentAtMs }) => {
       const { epoch, rev } = tail.position!;
       const dbAgeMs = tail.dbAgeMs();
@@ -48,7 +49,7 @@ export async function startFeed(url: string, options: Partial<FeedServerOptions>
         serverTimeMs: 0,
       });
     },
-    takeDenials: createTakeDenials({ db, tail, clock: systemClock, newId: () => 'test' }),
+    takeDenials: createTakeDenials({ db, tail, clock: systemClock, newId: () => 'test', sealingKey: 'salt' }),
     clock: systemClock,
     random: Math.random,
     log: silentLog,

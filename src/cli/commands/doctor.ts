@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { resolve as absolutePath } from 'node:path';
 import { compileConfiguration } from '../../domain/compile-configuration.ts';
-import type { Configuration } from '../../domain/configuration.ts';
+import type { Configuration, PriceSource } from '../../domain/configuration.ts';
 import { configSourceFor } from '../../settings/config-source-for.ts';
 import { type ResolvedSettings, resolveSettings } from '../../settings/resolve-settings.ts';
 import { OperatorError } from '../../util/operator-error.ts';
@@ -12,6 +12,7 @@ import { type Check, checksText, fail, ok, warn } from '../doctor/check.ts';
 import { checkControlPlane } from '../doctor/check-control-plane.ts';
 import { checkDataDirectory } from '../doctor/check-data-directory.ts';
 import { checkDatabase } from '../doctor/check-database.ts';
+import { checkPrices } from '../doctor/check-prices.ts';
 import { checkProviders } from '../doctor/check-providers.ts';
 
 export interface DoctorOptions {
@@ -47,18 +48,25 @@ function resolve(options: DoctorOptions, { cwd, env }: CliContext): ResolvedSett
 
 async function examine(resolved: ResolvedSettings): Promise<Check[]> {
   const { settings } = resolved;
-  const { checks, configuration } = checkConfiguration(resolved);
+  // Loaded here: the list of prices is large, and no other command asks for it.
+  const { instancePrices } = await import('../../prices/instance-prices.ts');
+  const prices = instancePrices(settings, { warn: () => undefined }).source;
+  const { checks, configuration } = checkConfiguration(resolved, prices);
   return [
     ...checks,
     ...checkDataDirectory(settings.dataDir),
     ...(settings.controlPlaneUrls.length > 0
       ? await checkControlPlane(settings)
       : await checkDatabase(settings, Date.now)),
+    ...(configuration === null ? [] : checkPrices(configuration)),
     ...(configuration === null ? [] : await checkProviders(configuration, settings.outbound)),
   ];
 }
 
-function checkConfiguration({ env, settings, warnings }: ResolvedSettings): {
+function checkConfiguration(
+  { env, settings, warnings }: ResolvedSettings,
+  prices: PriceSource,
+): {
   readonly checks: readonly Check[];
   readonly configuration: Configuration | null;
 } {
@@ -66,8 +74,7 @@ function checkConfiguration({ env, settings, warnings }: ResolvedSettings): {
   const remarks = warnings.map((warning) => warn(name, warning));
   try {
     const compiled = compileConfiguration(configSourceFor(settings, env).source, {
-      // What a call costs does not matter here.
-      prices: { find: () => null },
+      prices,
       envValue: (variable) => env[variable],
       sha256Hex: (text) => createHash('sha256').update(text).digest('hex'),
     });

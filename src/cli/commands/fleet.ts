@@ -3,6 +3,7 @@ import { OperatorError } from '../../util/operator-error.ts';
 import type { CliContext } from '../context.ts';
 import { changesText, changeText } from '../fleet/changes-text.ts';
 import { plural } from '../fleet/figures.ts';
+import { rollBackText } from '../fleet/roll-back-text.ts';
 import { statusText } from '../fleet/status-text.ts';
 import { watchFleet } from '../fleet/watch-fleet.ts';
 import { type ConnectionOptions, DEFAULT_URL, type ManagementClient, managementClient } from '../management-client.ts';
@@ -18,6 +19,12 @@ interface ChangesOptions extends FleetOptions {
   readonly actor?: string;
   readonly limit?: string;
   readonly before?: string;
+}
+
+interface RollBackOptions extends FleetOptions {
+  readonly epoch?: string;
+  readonly dry_run?: boolean;
+  readonly confirm?: boolean;
 }
 
 /** `claviger fleet …`: the fleet through the management API, like any client. */
@@ -47,9 +54,21 @@ export function addFleetCommands(program: Command, context: CliContext, done: (e
   command('watch', 'follow changes, arrivals and departures until it is interrupted').action(
     async (options: FleetOptions) => done(await watchFleet(managementClient(options, context.env), options, context)),
   );
+  command('rollback', 'undo a change: the fields that it touched get back their old values, as a new change')
+    .argument('<revision>', 'the change to undo')
+    .option('--epoch <number>', 'of this epoch, when a revision exists in several (default: the newest)')
+    .option('--dry_run', 'say what would be different, and change nothing')
+    .option('--confirm', 'also when it lets keys do more than they may now')
+    .action(async (revision: string, options: RollBackOptions) => done(await rollBack(revision, options, context)));
   command('drain', 'have an instance finish its open requests and end')
-    .argument('<worker>', 'its id, or the beginning of it')
+    .argument('<worker>', WORKER)
     .action(async (worker: string, options: FleetOptions) => done(await drain(worker, options, context)));
+  command('resync', 'have an instance take everything that it knows anew')
+    .argument('<worker>', WORKER)
+    .action(async (worker: string, options: FleetOptions) => done(await resync(worker, options, context)));
+  command('remove', 'forget an instance that is lost or has left')
+    .argument('<worker>', WORKER)
+    .action(async (worker: string, options: FleetOptions) => done(await remove(worker, options, context)));
   addEnrolmentCommands(fleet, context, done);
   return fleet;
 }
@@ -82,8 +101,60 @@ async function changes(
   return 0;
 }
 
+async function rollBack(revision: string, options: RollBackOptions, { env, out }: CliContext): Promise<number> {
+  const query = options.epoch === undefined ? '' : `?epoch=${encodeURIComponent(options.epoch)}`;
+  const answer = await post(
+    managementClient(options, env),
+    `/fleet/changes/${encodeURIComponent(revision)}/rollback${query}`,
+    { dry_run: options.dry_run === true, confirm: options.confirm === true },
+  );
+  out(options.json ? json(answer) : rollBackText(answer));
+  return 0;
+}
+
 async function drain(given: string, options: FleetOptions, { env, out }: CliContext): Promise<number> {
-  const client = managementClient(options, env);
+  const { worker, answer } = await tellWorker('drain', given, managementClient(options, env));
+  out(
+    options.json
+      ? json(answer)
+      : `${worker} was asked to drain (${processes(answer.gateways.length)}): it finishes what is open and ends. "claviger fleet status" shows how far it is.\n`,
+  );
+  return 0;
+}
+
+async function resync(given: string, options: FleetOptions, { env, out }: CliContext): Promise<number> {
+  const { worker, answer } = await tellWorker('resync', given, managementClient(options, env));
+  out(
+    options.json
+      ? json(answer)
+      : `${worker} was asked to take everything anew (${processes(answer.gateways.length)}): it serves from what it has until that is complete.\n`,
+  );
+  return 0;
+}
+
+async function remove(given: string, options: FleetOptions, { env, out }: CliContext): Promise<number> {
+  const { worker, answer } = await tellWorker('remove', given, managementClient(options, env));
+  out(
+    options.json
+      ? json(answer)
+      : `${worker} is forgotten (${processes(answer.gateways_forgotten)}). It is in the list again as soon as it is heard of.\n`,
+  );
+  return 0;
+}
+
+const WORKER = 'its id, or the beginning of it';
+
+async function tellWorker(
+  what: 'drain' | 'remove' | 'resync',
+  given: string,
+  client: ManagementClient,
+  // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer.
+): Promise<{ readonly worker: string; readonly answer: any }> {
+  const worker = await findWorker(given, client);
+  return { worker, answer: await post(client, `/fleet/workers/${encodeURIComponent(worker)}/${what}`) };
+}
+
+async function findWorker(given: string, client: ManagementClient): Promise<string> {
   const { workers } = await get(client, '/fleet/workers');
   const ids: string[] = workers.map(({ worker }: { worker: string }) => worker);
   const found = ids.filter((id) => id === given || id.startsWith(given));
@@ -92,15 +163,18 @@ async function drain(given: string, options: FleetOptions, { env, out }: CliCont
   if (found.length > 1 && worker !== given) {
     throw new OperatorError(`${given} is the beginning of ${found.length} ids: ${found.join(', ')}.`);
   }
-  const answer = await client.call('POST', `/fleet/workers/${encodeURIComponent(worker)}/drain`);
-  if (answer.problem !== null) throw new OperatorError(answer.problem);
-  const { gateways } = answer.json;
-  out(
-    options.json
-      ? json(answer.json)
-      : `${worker} was asked to drain (${plural(gateways.length, 'gateway process', 'gateway processes')}): it finishes what is open and ends. "claviger fleet status" shows how far it is.\n`,
-  );
-  return 0;
+  return worker;
+}
+
+function processes(count: number): string {
+  return plural(count, 'gateway process', 'gateway processes');
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: answers have as many shapes as there are routes.
+async function post(client: ManagementClient, path: string, body?: object): Promise<any> {
+  const { json: answer, problem } = await client.call('POST', path, body);
+  if (problem !== null) throw new OperatorError(problem);
+  return answer;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: answers have as many shapes as there are routes.

@@ -8,10 +8,43 @@ import { type CertificateAuthority, createCertificateAuthority } from '../../../
 import { compileConfiguration } from '../../domain/compile-configuration.ts';
 import { EMPTY_CONFIG_SOURCE } from '../../domain/config-source.ts';
 import type { Configuration } from '../../domain/configuration.ts';
+import type { JsonObject } from '../../domain/virtual-key.ts';
 import type { OutboundSettings } from '../../settings/settings.ts';
 import { checkDataDirectory, FREE_BYTES_COMFORTABLE, FREE_BYTES_MIN } from './check-data-directory.ts';
 import { checkClock, checkSchema } from './check-database.ts';
+import { checkPrices } from './check-prices.ts';
 import { checkProviders, proxyFor } from './check-providers.ts';
+
+describe('checkPrices', () => {
+  const check = (...models: JsonObject[]) =>
+    checkPrices(
+      compileConfiguration(
+        {
+          ...EMPTY_CONFIG_SOURCE,
+          models: models.map((litellmParams, n) => ({ modelName: `m${n}`, litellmParams, modelInfo: {} })),
+        },
+        { prices: { find: () => null }, envValue: () => undefined, sha256Hex: (text) => text },
+      ).configuration,
+    );
+  const free = { input_cost_per_token: 0, output_cost_per_token: 0 };
+
+  it('names the models without a price, each once, and says what to do', () => {
+    const unknown = { model: 'openai/unknown', api_key: 'k' };
+    expect(check(unknown, { ...unknown, weight: 2 }, { model: 'openai/free', api_key: 'k', ...free })).toMatchObject([
+      {
+        name: 'prices',
+        status: 'warn',
+        message: expect.stringMatching(/1 models.*: openai\/unknown$/),
+        todo: expect.stringContaining('base_model'),
+      },
+    ]);
+  });
+
+  it('is content with prices of zero, and says nothing of built-in models and wildcards', () => {
+    expect(check({ model: 'openai/free', api_key: 'k', ...free })).toMatchObject([{ status: 'ok' }]);
+    expect(check({ model: 'fake/gpt' }, { model: 'openai/*', api_key: 'k' })).toEqual([]);
+  });
+});
 
 const DIRECT: OutboundSettings = { httpsProxy: null, httpProxy: null, noProxy: [], caFile: null, sslVerify: true };
 

@@ -32,13 +32,6 @@ export function changeText(change: FleetChange, nowMs: number): string {
     `Object   ${change.object} (its change ${change.object_rev})`,
     `By       ${by(change)}, request ${change.request_id}`,
   ];
-  const fields =
-    change.differences.length === 0
-      ? 'No field is different.'
-      : textTable(
-          ['FIELD', 'BEFORE', 'AFTER'],
-          change.differences.map(({ field, before, after }) => [field, shown(before), shown(after)]),
-        );
   const short = shortIds([...applied, ...pending].map(({ worker }) => worker));
   const name = ({ worker, gateway }: { worker: string; gateway: string }) =>
     `${short.get(worker)}${gateway.slice(worker.length)}`;
@@ -49,7 +42,15 @@ export function changeText(change: FleetChange, nowMs: number): string {
   const delivery =
     rows.length === 0 ? '' : `\n\n${textTable(['GATEWAY', 'REGION', 'STATE', 'AFTER', 'REMARKS'], rows)}`;
   const count = `${plural(applied.length, 'gateway process', 'gateway processes')} of ${applied.length + pending.length} applied it.`;
-  return `${facts.join('\n')}\n\n${fields}${delivery}\n\n${count}\n`;
+  return `${facts.join('\n')}\n\n${differencesTable(change.differences)}${delivery}\n\n${count}\n`;
+}
+
+export function differencesTable(differences: FleetChange['differences']): string {
+  if (differences.length === 0) return 'No field is different.';
+  return textTable(
+    ['FIELD', 'BEFORE', 'AFTER'],
+    differences.map(({ field, before, after }) => [field, shown(before), shown(after)]),
+  );
 }
 
 function sinceCommit(appliedAt: string | null, at: string): string {

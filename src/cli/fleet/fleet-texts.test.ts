@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import type { FleetRegions, FleetWorkers } from '../../contract/schemas/fleet.ts';
 import { bytes, shortIds, span } from './figures.ts';
 import { readEvents } from './read-events.ts';
+import { statusText } from './status-text.ts';
 import { eventText } from './watch-fleet.ts';
 
 describe('figures for people', () => {
@@ -25,6 +27,53 @@ describe('figures for people', () => {
   });
 });
 
+describe('the status of an instance', () => {
+  const now = '2026-01-01T12:00:00.000Z';
+  const remarks = (dependencies: object | undefined, state = 'live'): string => {
+    const gateway = {
+      gateway: 'w/0',
+      state,
+      version: '1',
+      last_seen: now,
+      applied: { rev: 1 },
+      lag: { revisions: 0, ms: 0 },
+      drift: false,
+      left_reason: null,
+      command: null,
+      clock_offset_ms: null,
+      usage_log: null,
+      configuration: null,
+    };
+    const workers = [
+      {
+        worker: 'w',
+        region: 'eu',
+        role: 'worker',
+        state,
+        joined: false,
+        dependencies,
+        gateways: [gateway, { ...gateway, gateway: 'w/1' }],
+      },
+    ];
+    const fleet = { now, head: { epoch: 1, rev: 1 }, workers } as unknown as FleetWorkers;
+    return statusText(fleet, { regions: [] } as unknown as FleetRegions);
+  };
+
+  it('names of what it depends on only what is not as it should be, once', () => {
+    const ok = { state: 'ok', away_since: null };
+    const mirror = { state: 'ok', last_written: now, error: null };
+    const fine = { database: ok, control_plane: { ...ok, address: 'https://a.test' }, snapshot_mirror: mirror };
+    for (const nothing of [undefined, fine]) expect(remarks(nothing)).not.toMatch(/database|control plane|mirror/);
+    const away = { state: 'away', away_since: '2026-01-01T11:58:00.000Z' };
+    const failing = { state: 'failing', last_written: '2026-01-01T11:00:00.000Z', error: 'no space' };
+    const text = remarks({ database: away, control_plane: { ...away, address: null }, snapshot_mirror: failing });
+    expect(text.match(/its database takes nothing from it for 2 min/g)).toHaveLength(1);
+    expect(text).toContain('cut off from its control plane for 2 min');
+    expect(text).toContain('snapshot mirror last written 60 min ago: no space');
+    expect(remarks({ database: away, control_plane: null, snapshot_mirror: null }, 'lost')).not.toContain('database');
+  });
+});
+
 describe('the events of a stream', () => {
   const text =
     ': connected\n\nevent: change\nid: 1/2\ndata: {"rev":2}\n\n: \n\nevent: gateway\ndata: {"a":"\u00fc"}\n\n';
@@ -39,8 +88,8 @@ describe('the events of a stream', () => {
       const events = [];
       for await (const event of readEvents(chunks)) events.push(event);
       expect(events).toEqual([
-        { event: 'change', data: { rev: 2 } },
-        { event: 'gateway', data: { a: '\u00fc' } },
+        { event: 'change', data: { rev: 2 }, id: '1/2' },
+        { event: 'gateway', data: { a: '\u00fc' }, id: null },
       ]);
     }
   });
@@ -55,10 +104,10 @@ describe('the events of a stream', () => {
       changed_by: null,
       fields: ['models'],
     };
-    const line = eventText({ event: 'change', data }, new Date(2026, 0, 1, 12, 30, 5));
+    const line = eventText({ event: 'change', data, id: null }, new Date(2026, 0, 1, 12, 30, 5));
     expect(line).toBe('12:30:05  change   7  key updated x?y?[31m by somebody: models\n');
     const was = { gateway: 'w/0', region: 'eu', was: 'live', state: 'suspect' };
-    expect(eventText({ event: 'gateway', data: was }, new Date(2026, 0, 1, 1, 2, 3))).toBe(
+    expect(eventText({ event: 'gateway', data: was, id: null }, new Date(2026, 0, 1, 1, 2, 3))).toBe(
       '01:02:03  gateway  w/0 (eu) live -> suspect\n',
     );
   });

@@ -2,6 +2,8 @@
 export interface StreamEvent {
   readonly event: string;
   readonly data: unknown;
+  /** What to name when the stream is opened again, to hear what comes behind it. */
+  readonly id: string | null;
 }
 
 /** An event is at most so long; a stream that has none for so many characters is not ours. */
@@ -18,7 +20,7 @@ export async function* readEvents(body: AsyncIterable<Uint8Array>): AsyncGenerat
     for (const block of blocks) {
       const event = fieldOf(block, 'event');
       const data = fieldOf(block, 'data');
-      if (event !== null && data !== null) yield { event, data: JSON.parse(data) };
+      if (event !== null && data !== null) yield { event, data: JSON.parse(data), id: fieldOf(block, 'id') };
     }
   }
 }

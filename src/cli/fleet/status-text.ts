@@ -90,7 +90,7 @@ function gatewayTable({ now, workers }: FleetWorkers): string {
           : unshipped(gateway.usage_log.backlog_records, gateway.usage_log.oldest_unshipped_ms),
         orUnknown(gateway.event_loop_p99_ms, span),
         orUnknown(gateway.rss_bytes, bytes),
-        remarks(worker, gateway, versions.size > 1),
+        remarks(worker, gateway, { nowMs, versionsDiffer: versions.size > 1 }),
       ]),
     ),
   );
@@ -108,7 +108,11 @@ function unshipped(records: number, oldestMs: number): string {
 /** Beyond it a clock is worth a word. */
 const CLOCK_OFFSET_REMARK_MS = 1_000;
 
-function remarks(worker: WorkerRow, gateway: GatewayRow, versionsDiffer: boolean): string {
+function remarks(
+  worker: WorkerRow,
+  gateway: GatewayRow,
+  { nowMs, versionsDiffer }: { readonly nowMs: number; readonly versionsDiffer: boolean },
+): string {
   const all: string[] = [];
   const { configuration, clock_offset_ms: offset } = gateway;
   if (gateway.drift) all.push('DRIFT: other keys than the rest');
@@ -120,6 +124,23 @@ function remarks(worker: WorkerRow, gateway: GatewayRow, versionsDiffer: boolean
   if (offset !== null && Math.abs(offset) >= CLOCK_OFFSET_REMARK_MS) {
     all.push(`clock ${span(Math.abs(offset))} ${offset > 0 ? 'ahead' : 'behind'}`);
   }
+  // Said once per instance.
+  if (gateway === worker.gateways[0]) all.push(...troubles(worker, nowMs));
   if (worker.joined) all.push('joined');
   return all.join('; ');
+}
+
+/** Of what an instance depends on, what is not as it should be. Of one that is gone its state says enough. */
+function troubles({ dependencies, state }: WorkerRow, nowMs: number): string[] {
+  if (dependencies === undefined || state === 'lost' || state === 'left') return [];
+  const { control_plane, database, snapshot_mirror: mirror } = dependencies;
+  const all: string[] = [];
+  const awayFor = (since: string | null) => (since === null ? '' : ` for ${span(nowMs - Date.parse(since))}`);
+  if (database?.state === 'away') all.push(`its database takes nothing from it${awayFor(database.away_since)}`);
+  if (control_plane?.state === 'away') all.push(`cut off from its control plane${awayFor(control_plane.away_since)}`);
+  if (mirror?.state === 'failing') {
+    const last = mirror.last_written === null ? 'never' : age(nowMs - Date.parse(mirror.last_written));
+    all.push(`snapshot mirror last written ${last}: ${mirror.error}`);
+  }
+  return all;
 }

@@ -1,9 +1,16 @@
 import type { RouteDefinition } from '../define-route.ts';
+import * as budgets from './budgets.ts';
+import * as customers from './customers.ts';
 import * as fleet from './fleet.ts';
 import * as join from './join.ts';
 import * as keys from './keys.ts';
 import * as models from './models.ts';
+import * as organizations from './organizations.ts';
+import * as prices from './prices.ts';
 import { spendLogsRoute } from './spend.ts';
+import * as tags from './tags.ts';
+import * as teams from './teams.ts';
+import * as users from './users.ts';
 
 /** Every management route that is served. */
 export const MANAGEMENT_ROUTES: readonly RouteDefinition[] = [
@@ -21,9 +28,18 @@ export const MANAGEMENT_ROUTES: readonly RouteDefinition[] = [
   models.modelInfoRoute,
   models.modelInfoV1Route,
   models.modelPageRoute,
+  models.modelGroupInfoRoute,
+  models.blockModelRoute,
+  models.unblockModelRoute,
   join.joinTokenRoute,
   join.revokeWorkerRoute,
   spendLogsRoute,
+  prices.calculateSpendRoute,
+  prices.estimateCostRoute,
+  prices.costMapRoute,
+  prices.reloadPricesRoute,
+  prices.schedulePricesRoute,
+  prices.priceScheduleRoute,
   fleet.fleetWorkersRoute,
   fleet.fleetRegionsRoute,
   fleet.fleetChangesRoute,
@@ -33,4 +49,63 @@ export const MANAGEMENT_ROUTES: readonly RouteDefinition[] = [
   fleet.drainWorkerRoute,
   fleet.resyncWorkerRoute,
   fleet.removeWorkerRoute,
+  users.newUserRoute,
+  users.updateUserRoute,
+  users.bulkUpdateUsersRoute,
+  users.deleteUsersRoute,
+  users.userInfoRoute,
+  users.userInfoV2Route,
+  users.listUsersRoute,
+  users.filterUsersRoute,
+  users.availableRolesRoute,
+  users.availableUsersRoute,
+  teams.newTeamRoute,
+  teams.updateTeamRoute,
+  teams.patchTeamRoute,
+  teams.deleteTeamsRoute,
+  teams.blockTeamRoute,
+  teams.unblockTeamRoute,
+  teams.teamInfoRoute,
+  teams.listTeamsRoute,
+  teams.pageTeamsRoute,
+  teams.filterTeamsRoute,
+  teams.availableTeamsRoute,
+  teams.addMemberRoute,
+  teams.bulkAddMembersRoute,
+  teams.updateMemberRoute,
+  teams.deleteMemberRoute,
+  teams.resetMemberSpendRoute,
+  teams.ownMembershipRoute,
+  teams.addTeamModelsRoute,
+  teams.deleteTeamModelsRoute,
+  teams.teamPermissionsRoute,
+  teams.updateTeamPermissionsRoute,
+  teams.bulkTeamPermissionsRoute,
+  organizations.newOrganizationRoute,
+  organizations.updateOrganizationRoute,
+  organizations.deleteOrganizationsRoute,
+  organizations.listOrganizationsRoute,
+  organizations.organizationInfoRoute,
+  organizations.organizationInfosRoute,
+  organizations.addOrganizationMemberRoute,
+  organizations.updateOrganizationMemberRoute,
+  organizations.deleteOrganizationMemberRoute,
+  budgets.newBudgetRoute,
+  budgets.updateBudgetRoute,
+  budgets.budgetInfoRoute,
+  budgets.budgetSettingsRoute,
+  budgets.listBudgetsRoute,
+  budgets.deleteBudgetRoute,
+  ...customers.newCustomerRoutes,
+  ...customers.updateCustomerRoutes,
+  ...customers.deleteCustomersRoutes,
+  ...customers.customerInfoRoutes,
+  ...customers.listCustomersRoutes,
+  ...customers.blockCustomersRoutes,
+  ...customers.unblockCustomersRoutes,
+  tags.newTagRoute,
+  tags.updateTagRoute,
+  tags.deleteTagRoute,
+  tags.tagInfoRoute,
+  tags.listTagsRoute,
 ];

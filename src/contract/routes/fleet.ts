@@ -73,7 +73,8 @@ export const fleetEventsRoute = defineRoute({
   summary: 'Follow what happens',
   description:
     'Server-sent events: `fleet` first, with the states of the moment; then `change` when something was changed, `gateway` when a gateway process arrived or its state changed. A listener that ' +
-    'does not keep up is cut off and can come back.',
+    'does not keep up is cut off and can come back. With the header `Last-Event-ID` it hears what it missed, or `reset` when that is not kept ' +
+    'any more on the instance that is asked: then it has to read the lists again.',
   access: 'proxy admin',
   query: none,
   body: null,
@@ -89,7 +90,8 @@ export const rollBackRoute = defineRoute({
   summary: 'Undo a change',
   description:
     'Makes a new change that gives the fields of that one their old values. Refused where a later change touched the same fields. What would ' +
-    'admit a refused key again (unblock, undelete, later expiry) needs `confirm`.',
+    'let a key do more than it may now (unblock, undelete, later expiry, more models, routes or regions, higher or no limits and budgets, a ' +
+    'weaker fence) needs `confirm`.',
   access: 'proxy admin',
   query: fleet.rollBackQuery,
   body: fleet.rollBackBody,

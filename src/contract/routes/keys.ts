@@ -13,12 +13,17 @@ export const generateKey = defineRoute({
   operationId: 'generate_key',
   tag,
   summary: 'Make a virtual key',
-  description: 'The answer is the only place where the key itself is shown; the database keeps its hash.',
-  access: 'proxy admin',
+  description:
+    'The answer is the only place where the key itself is shown; the database keeps its hash. Users make keys for themselves, ' +
+    'admins of a team for its members.',
+  access: 'any key',
   query: none,
   body: generateKeyBody,
   response: generatedKey,
-  errors: { 400: 'A value is not allowed: alias taken, bound exceeded, duration not understood.' },
+  errors: {
+    400: 'A value is not allowed: alias taken, bound exceeded, duration not understood.',
+    403: 'For somebody else, or with models that the team may not use.',
+  },
 });
 
 export const updateKey = defineRoute({
@@ -29,11 +34,15 @@ export const updateKey = defineRoute({
   summary: 'Change a virtual key',
   description:
     'A field that is left out stays as it is. Null clears a limit; `duration` null or "-1" means that the key never expires.',
-  access: 'proxy admin',
+  access: 'any key',
   query: none,
   body: updateKeyBody,
   response: updatedKey,
-  errors: { 400: 'A value is not allowed.', 404: 'There is no such key.' },
+  errors: {
+    400: 'A value is not allowed.',
+    403: 'It does not fit the team, or only an admin may change this.',
+    404: 'There is no such key.',
+  },
 });
 
 export const deleteKey = defineRoute({
@@ -43,7 +52,7 @@ export const deleteKey = defineRoute({
   tag,
   summary: 'Delete virtual keys',
   description: 'By `keys` (keys or hashes) or by `key_aliases`, one of the two.',
-  access: 'proxy admin',
+  access: 'any key',
   query: none,
   body: deleteKeyBody,
   response: deletedKeys,
@@ -57,7 +66,7 @@ export const blockKey = defineRoute({
   tag,
   summary: 'Block a virtual key',
   description: 'It is refused until it is unblocked.',
-  access: 'proxy admin',
+  access: 'any key',
   query: none,
   body: blockKeyBody,
   response: keyRow,
@@ -71,7 +80,7 @@ export const unblockKey = defineRoute({
   tag,
   summary: 'Unblock a virtual key',
   description: 'The reverse of `/key/block`.',
-  access: 'proxy admin',
+  access: 'any key',
   query: none,
   body: blockKeyBody,
   response: keyRow,

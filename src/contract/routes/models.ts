@@ -1,7 +1,9 @@
 import { defineRoute } from '../define-route.ts';
 import {
+  blockModelBody,
   deleteModelBody,
   deleteModelQuery,
+  modelGroupInfoQuery,
   modelInfoQuery,
   modelPageQuery,
   newModelBody,
@@ -10,7 +12,7 @@ import {
   updateModelBody,
   updateModelQuery,
 } from '../schemas/model-request.ts';
-import { deletedModel, modelList, modelPage, modelRow } from '../schemas/model-response.ts';
+import { deletedModel, modelGroups, modelList, modelPage, modelRow } from '../schemas/model-response.ts';
 
 const tag = 'model management';
 const writeErrors = {
@@ -77,6 +79,33 @@ export const deleteModelRoute = defineRoute({
   errors: { ...writeErrors, 400: 'There is no such model in the database.' },
 });
 
+const blocking = {
+  method: 'POST',
+  tag,
+  access: 'model writer',
+  query: newModelQuery,
+  body: blockModelBody,
+  response: modelRow,
+  errors: { ...writeErrors, 400: 'There is no such model in the database.' },
+} as const;
+
+export const blockModelRoute = defineRoute({
+  ...blocking,
+  path: '/model/block',
+  operationId: 'block_model',
+  summary: 'Have the fleet not use a model, and keep it',
+  description:
+    'Calls go to the other models of its group; without one, the group is unknown. Applying a file leaves it blocked.',
+});
+
+export const unblockModelRoute = defineRoute({
+  ...blocking,
+  path: '/model/unblock',
+  operationId: 'unblock_model',
+  summary: 'Have the fleet use a blocked model again',
+  description: 'It is compiled with everything that is there before, as when it is written.',
+});
+
 const info = {
   method: 'GET',
   tag,
@@ -106,4 +135,19 @@ export const modelPageRoute = defineRoute({
   body: null,
   response: modelPage,
   errors: { 400: 'Unknown sort order.' },
+});
+
+export const modelGroupInfoRoute = defineRoute({
+  method: 'GET',
+  path: '/model_group/info',
+  operationId: 'model_group_info',
+  tag,
+  summary: 'Show groups of models',
+  description:
+    'What clients ask for by one name, with what its deployments have in common. A key that is not an admin sees what it may use.',
+  access: 'any key',
+  query: modelGroupInfoQuery,
+  body: null,
+  response: modelGroups,
+  errors: {},
 });

@@ -21,7 +21,7 @@ export const fleetChangeQuery = z.object({ rev, epoch: int.optional() });
 export const rollBackQuery = z.object({ rev, epoch: int.optional() });
 export const rollBackBody = z.object({
   dry_run: bool.default(false).describe('Change nothing; say what would be changed.'),
-  confirm: bool.default(false).describe('Needed where a refused key would be admitted again.'),
+  confirm: bool.default(false).describe('Needed where a key could do more than it may now.'),
 });
 
 export const fleetWorkerQuery = z.object({ id: text });
@@ -80,6 +80,25 @@ export const gatewayRow = z.object({
   command: z.string().nullable().describe('Asked of it and not yet handed on.'),
 });
 
+const reachable = { state: z.enum(['ok', 'away']), away_since: timeOrNull };
+
+export const dependencies = z.object({
+  database: z
+    .object(reachable)
+    .nullable()
+    .describe(
+      'Of its control process, by when that last wrote to it; null for a joined worker, and for one that has left.',
+    ),
+  control_plane: z
+    .object({ ...reachable, address: z.string().nullable().describe('Of the admin that it is connected to.') })
+    .nullable()
+    .describe('Of a joined worker.'),
+  snapshot_mirror: z
+    .object({ state: z.enum(['ok', 'failing']), last_written: timeOrNull, error: z.string().nullable() })
+    .nullable()
+    .describe('Null: it writes none.'),
+});
+
 export const workerRow = z.object({
   worker: z.string(),
   region: z.string(),
@@ -88,6 +107,7 @@ export const workerRow = z.object({
   joined: z.boolean().describe('Without a credential of the database.'),
   public_url: z.string().nullable(),
   control_process: z.object({ version: z.string(), last_seen: time }).nullable(),
+  dependencies: dependencies.optional().describe('Absent from answers of older versions.'),
   gateways: z.array(gatewayRow),
 });
 
@@ -183,3 +203,4 @@ export type RegionRow = z.output<typeof regionRow>;
 export type FleetChanges = z.output<typeof fleetChanges>;
 export type ChangeRow = z.output<typeof changeRow>;
 export type FleetChange = z.output<typeof fleetChange>;
+export type RolledBack = z.output<typeof rolledBack>;

@@ -8,7 +8,7 @@ const LIMIT_TYPES = ['guaranteed_throughput', 'best_effort_throughput', 'dynamic
 export const FENCE_CLASSES = ['normal', 'strict'] as const;
 export const REGIONS_PER_KEY_MAX = 100;
 
-const limitType = z.enum(LIMIT_TYPES);
+export const limitType = z.enum(LIMIT_TYPES);
 /** As `CLAVIGER_REGION` is checked. */
 const region = z
   .string()
@@ -16,9 +16,10 @@ const region = z
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
     'must be the name of a region: 1 to 63 letters, digits, dots, dashes and underscores',
   );
-const intPerName = z.record(z.string(), int);
+export const regions = z.array(region).max(REGIONS_PER_KEY_MAX);
+export const intPerName = z.record(z.string(), int);
 
-const objectPermission = z.looseObject({
+export const objectPermission = z.looseObject({
   mcp_servers: texts.nullish(),
   mcp_access_groups: texts.nullish(),
   mcp_tool_permissions: z.record(z.string(), texts).nullish(),
@@ -95,7 +96,7 @@ const keyFields = {
   router_settings: dict.nullish(),
   auto_rotate: bool.nullish(),
   rotation_interval: text.nullish(),
-  allowed_regions: z.array(region).max(REGIONS_PER_KEY_MAX).nullish(),
+  allowed_regions: regions.nullish(),
   fence: z.enum(FENCE_CLASSES).nullish(),
   send_invite_email: bool.nullish(),
 };

@@ -12,6 +12,8 @@ export const updateModelBody = z.object({
 
 export const deleteModelBody = z.object({ id });
 
+export const blockModelBody = z.object({ model_id: id });
+
 const dryRun = bool.default(false).describe('Validates and says what would happen; nothing is changed.');
 
 export const newModelQuery = z.object({ dry_run: dryRun });
@@ -30,6 +32,8 @@ export const modelInfoQuery = z.object({
   include_team_models: bool.default(false),
   teamId: text.optional(),
 });
+
+export const modelGroupInfoQuery = z.object({ model_group: text.optional().describe('Only this one.') });
 
 export const modelPageQuery = z.object({
   model: text.optional(),

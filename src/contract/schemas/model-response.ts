@@ -30,4 +30,29 @@ export const modelPage = modelList.extend({
   total_pages: z.int(),
   size: z.int(),
 });
+const numberOrNull = z.number().nullable();
+
+export const modelGroups = z.object({
+  data: z.array(
+    z.object({
+      model_group: z.string(),
+      providers: z.array(z.string()),
+      mode: z.string(),
+      max_input_tokens: numberOrNull,
+      max_output_tokens: numberOrNull,
+      input_cost_per_token: numberOrNull.describe('Of the dearest deployment.'),
+      output_cost_per_token: numberOrNull,
+      rpm: numberOrNull.describe('Sum over the deployments that say one.'),
+      tpm: numberOrNull,
+      supports_function_calling: z.boolean(),
+      supports_parallel_function_calling: z.boolean(),
+      supports_reasoning: z.boolean(),
+      supports_vision: z.boolean(),
+      supports_web_search: z.boolean(),
+      supported_openai_params: z.array(z.string()).nullable(),
+      is_public_model_group: z.boolean(),
+      health_status: z.string().nullable(),
+    }),
+  ),
+});
 export const deletedModel = z.object({ message: z.string() });

@@ -1,5 +1,12 @@
+import type { BudgetObject } from '../../domain/budget-object.ts';
 import type { Lane, Revision } from '../../domain/change.ts';
+import type { Customer } from '../../domain/customer.ts';
+import type { InternalUser } from '../../domain/internal-user.ts';
+import type { Organization, OrganizationMember } from '../../domain/organization.ts';
 import type { ModelRecord } from '../../domain/stored-model.ts';
+import type { Tag } from '../../domain/tag.ts';
+import type { Team } from '../../domain/team.ts';
+import type { TeamMember } from '../../domain/team-member.ts';
 import type { JsonValue, VirtualKey } from '../../domain/virtual-key.ts';
 import type { Database, Tx } from '../../storage/db.ts';
 import {
@@ -11,6 +18,7 @@ import {
 } from '../../storage/repositories/change-log.ts';
 import { changesFromLog } from '../fleet/change-from-log.ts';
 import type { Stretch } from '../fleet/change-tail.ts';
+import { writeBudgetTerms } from '../money/write-budget-terms.ts';
 
 /** Who changes something, and in which request. */
 export interface Origin {
@@ -23,7 +31,18 @@ export interface Origin {
 }
 
 /** One object before and after. What is in here has its secrets sealed. */
-export type Edit = EditOf<'key', VirtualKey> | EditOf<'model', ModelRecord> | EditOf<'setting', JsonValue>;
+export type Edit =
+  | EditOf<'key', VirtualKey>
+  | EditOf<'user', InternalUser>
+  | EditOf<'team', Team>
+  | EditOf<'team_member', TeamMember>
+  | EditOf<'organization', Organization>
+  | EditOf<'organization_member', OrganizationMember>
+  | EditOf<'customer', Customer>
+  | EditOf<'tag', Tag>
+  | EditOf<'budget', BudgetObject>
+  | EditOf<'model', ModelRecord>
+  | EditOf<'setting', JsonValue>;
 
 interface EditOf<Kind extends ChangeKind, Value> {
   readonly kind: Kind;
@@ -53,6 +72,7 @@ export async function appendChange<T>(
     const edits: Edit[] = [];
     const value = await work(tx, (edit) => edits.push(edit));
     if (edits.length === 0) return { value, stretch: null };
+    await writeBudgetTerms(tx, edits);
     const logged: LoggedChange[] = [];
     let epoch = 0;
     let rev: Revision = 0;
@@ -77,4 +97,16 @@ function entryFrom(edit: Edit, origin: Origin): ChangeEntry {
 }
 
 /** Principals go everywhere at once and are in force as they arrive; the rest is validated there first. */
-const LANES: Readonly<Record<Edit['kind'], Lane>> = { key: 'fast', model: 'guarded', setting: 'guarded' };
+const LANES: Readonly<Record<Edit['kind'], Lane>> = {
+  key: 'fast',
+  user: 'fast',
+  team: 'fast',
+  team_member: 'fast',
+  organization: 'fast',
+  organization_member: 'fast',
+  customer: 'fast',
+  tag: 'fast',
+  budget: 'fast',
+  model: 'guarded',
+  setting: 'guarded',
+};

@@ -1,8 +1,9 @@
+import { isAccountKind } from '../../domain/account.ts';
 import { ClavigerError } from '../../domain/error-catalogue.ts';
 import { type ModelRecord, storedModelFrom } from '../../domain/stored-model.ts';
 import type { JsonObject, JsonValue, VirtualKey } from '../../domain/virtual-key.ts';
 import type { Tx } from '../../storage/db.ts';
-import { findChange, laterChangesOf, type RecordedChange } from '../../storage/queries/fleet-changes.ts';
+import { findChange, type RecordedChange } from '../../storage/queries/fleet-changes.ts';
 import { deleteKey, lockKeys, updateKey } from '../../storage/repositories/keys.ts';
 import { allModels, deleteModel, insertModel, lockModels, updateModel } from '../../storage/repositories/models.ts';
 import { restoreKey } from '../../storage/repositories/restore-key.ts';
@@ -12,9 +13,11 @@ import type { Stretch } from '../fleet/change-tail.ts';
 import { type FieldDifference, fieldDifferences } from '../fleet/field-difference.ts';
 import { refusingTaken } from '../handlers/key/store-key.ts';
 import { mayWriteModels } from '../handlers/model/may-write-models.ts';
-import { appendChange, type Edit, type Origin } from './append-change.ts';
-import { invertChange } from './invert-change.ts';
+import { appendChange, type Origin } from './append-change.ts';
+import { planForAccount } from './roll-back-account.ts';
+import { invertOrRefuse, type Plan, refuse } from './roll-back-plan.ts';
 import { validateModel } from './validate-models.ts';
+import { widenedFields } from './widened-fields.ts';
 
 export interface RollBackRequest {
   readonly rev: number;
@@ -28,7 +31,7 @@ export interface RollBackRequest {
 export interface RolledBack {
   readonly change: RecordedChange;
   readonly differences: readonly FieldDifference[];
-  /** What would be admitted again that is refused now. */
+  /** What would be admitted that is refused now. */
   readonly needsConfirm: readonly string[];
   /** Null: nothing was changed. */
   readonly stretch: Stretch | null;
@@ -51,16 +54,10 @@ export async function rollBack(request: RollBackRequest, context: ControlContext
   return { ...value, stretch };
 }
 
-interface Plan {
-  readonly current: JsonValue;
-  readonly next: JsonValue;
-  readonly needsConfirm: readonly string[];
-  readonly write: () => Promise<Edit>;
-}
-
 function planFor(change: RecordedChange, tx: Tx, request: RollBackRequest, context: ControlContext): Promise<Plan> {
   if (change.kind === 'key') return planForKey(change, tx, request, context);
   if (change.kind === 'model') return planForModel(change, tx, request, context);
+  if (isAccountKind(change.kind)) return planForAccount(change, change.kind, tx, request, context);
   throw new ClavigerError('bad_request', {
     reason: `Changes of kind ${change.kind} can not be undone in this version.`,
   });
@@ -128,12 +125,10 @@ async function planForKey(
   };
 }
 
+/** What the key may not do now and could do then. */
 function admittedAgain(now: VirtualKey, next: VirtualKey): string[] {
-  const reasons: string[] = [];
-  if (now.blocked && !next.blocked) reasons.push('It would unblock the key');
-  const isLater = now.expires !== null && (next.expires === null || Date.parse(next.expires) > Date.parse(now.expires));
-  if (isLater) reasons.push(`The key would expire later (${next.expires ?? 'never'} in place of ${now.expires})`);
-  return reasons;
+  const unblocks = now.blocked && !next.blocked ? ['It would unblock the key'] : [];
+  return [...unblocks, ...widenedFields(now, next)];
 }
 
 async function planForModel(
@@ -180,19 +175,4 @@ async function planForModel(
       return { kind: 'model', objectId, objectRev, op: 'created', before: null, after };
     },
   };
-}
-
-/** Later changes that a refusal looks at; the conflict itself is decided by the values. */
-const LATER_CHANGES_MAX = 20;
-
-async function invertOrRefuse(tx: Tx, change: RecordedChange, current: JsonValue): Promise<JsonObject | null> {
-  const inverse = invertChange(change, current);
-  if (!('conflict' in inverse)) return inverse.next;
-  const later = await laterChangesOf(tx, change, LATER_CHANGES_MAX);
-  const revisions = later.map(({ rev }) => rev).join(', ');
-  throw refuse(change, revisions === '' ? inverse.conflict : `${inverse.conflict} (later changes of it: ${revisions})`);
-}
-
-function refuse({ kind, rev }: RecordedChange, reason: string): ClavigerError {
-  return new ClavigerError('conflict', { reason: `Revision ${rev} of a ${kind} was not rolled back: ${reason}.` });
 }

@@ -9,6 +9,7 @@ import {
   InvalidDeploymentError,
 } from '../../domain/compile-configuration.ts';
 import { type ConfigSource, EMPTY_CONFIG_SOURCE, type ModelEntry } from '../../domain/config-source.ts';
+import type { PriceSource } from '../../domain/configuration.ts';
 import { mergeModels } from '../../domain/merge-models.ts';
 import { openModel } from '../../domain/open-model.ts';
 import { DATABASE_MODELS_MAX, STORED_MODEL_BYTES_MAX, type StoredModel } from '../../domain/stored-model.ts';
@@ -18,6 +19,10 @@ export interface ValidationContext {
   /** The file of this instance. */
   readonly file: ConfigSource;
   readonly envValue: (name: string) => string | undefined;
+  /** Prices of models that have none of their own; absent: nobody asks for them. */
+  readonly prices?: PriceSource;
+  /** Models that it may not use are left out, and its prices count; absent: all models, at the prices of no region. */
+  readonly region?: string;
 }
 
 /** Throws a 400 with a sentence when `model` can not be used, or when the fleet could not use all of them together. */
@@ -54,10 +59,12 @@ export function sha256Hex(text: string): string {
   return createHash('sha256').update(text).digest('hex');
 }
 
+const NO_PRICES: PriceSource = { find: () => null };
 const STRICT = { ignore_invalid_deployments: false };
 
-function compile(source: ConfigSource, { envValue }: ValidationContext): CompiledConfiguration {
-  return compileConfiguration(source, { prices: { find: () => null }, envValue, sha256Hex });
+function compile(source: ConfigSource, context: ValidationContext): CompiledConfiguration {
+  const { envValue, prices = NO_PRICES, region } = context;
+  return compileConfiguration(source, { prices, envValue, sha256Hex, ...(region === undefined ? {} : { region }) });
 }
 
 function entryOf(model: StoredModel, { envValue }: ValidationContext): ModelEntry {

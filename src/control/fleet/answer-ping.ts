@@ -21,8 +21,8 @@ export interface AnswerPingOptions {
 export const PINGS_PER_SECOND_MAX = 200;
 /** A database that has not answered a fresh question by then is away for whoever waits. */
 const FRESH_READ_MS_MAX = 2_000;
-/** Reads for fresh pings under way at once; each takes a connection of the pool. */
-export const READS_MAX = 3;
+/** Reads for fresh pings under way at once, all of them on the one connection that is kept for questions (`RevisionLine`). */
+export const READS_MAX = 8;
 
 /**
  * Answers pings of gateway processes. Ages are those of the moment of answering, so that what the answer proves is that the database was read at

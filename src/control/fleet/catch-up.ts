@@ -1,8 +1,10 @@
+import { accountInFeed } from '../../domain/account-in-feed.ts';
 import { type Position, SETTING_FLEET_KEY } from '../../domain/change.ts';
 import { principalFromKey } from '../../domain/principal-from-key.ts';
 import { servesRegion, storedModelFrom } from '../../domain/stored-model.ts';
 import { type DownFrame, ENTITIES_PER_FRAME_MAX, type Hello } from '../../feed/protocol.ts';
 import type { Database, Tx } from '../../storage/db.ts';
+import { accountObjects } from '../../storage/queries/feed-accounts.ts';
 import { countKeys, deletedTokensAfter, keysAfter } from '../../storage/queries/feed-snapshot.ts';
 import { readChanges } from '../../storage/repositories/change-log.ts';
 import { readPositionAndHead } from '../../storage/repositories/installation.ts';
@@ -13,6 +15,7 @@ import type { ChangeTail, Stretch } from './change-tail.ts';
 import { principalForProtocol1 } from './changes-for.ts';
 import { raiseEpoch, relationOf } from './raise-epoch.ts';
 import { RECENT_REVISIONS_MAX, type RecentChanges } from './recent-changes.ts';
+import { concernsKeys, type RestrictingAccounts } from './restricting-accounts.ts';
 import { type Subscriber, SubscriberGone } from './subscriber.ts';
 
 /** A subscriber that is further behind gets a snapshot: that many changes are about as long as one, and slower to apply. */
@@ -38,6 +41,7 @@ export interface CatchUpSource {
   /** Base64. */
   readonly fleetKey: string;
   readonly places: CatchUpPlaces;
+  readonly restricting: RestrictingAccounts;
 }
 
 /** Who is served at once; the others wait, and pings tell them that they are not forgotten. */
@@ -61,10 +65,11 @@ export async function catchUp(
 ): Promise<'live' | 'forked'> {
   const { db, places } = source;
   const have = hello.have;
+  if (subscriber.protocol < 2) await source.restricting.load();
   const missed =
     have === null ? null : await inTurn(places.deltaReads, () => missedSince(have, hello.head ?? null, source));
   if (missed === 'forked') return missed;
-  if (have !== null && missed !== null) {
+  if (have !== null && missed !== null && canFollow(subscriber, missed)) {
     subscriber.write(welcome(subscriber, missed.position, 'delta', missed.head));
     subscriber.goLive(have, missed.stretches);
     return 'live';
@@ -73,12 +78,17 @@ export async function catchUp(
     if (subscriber.gone) throw new SubscriberGone('the subscriber went away while it waited for a snapshot');
     const timer = setTimeout(() => subscriber.close(), SNAPSHOT_MAX_MS);
     try {
-      await db.snapshot((tx) => sendSnapshot(subscriber, tx, source.fleetKey));
+      await db.snapshot((tx) => sendSnapshot(subscriber, tx, source));
     } finally {
       clearTimeout(timer);
     }
   });
   return 'live';
+}
+
+/** Protocol 1 has no accounts: what a change of one means for keys is in a snapshot only. */
+function canFollow({ protocol }: Subscriber, { stretches }: Missed): boolean {
+  return protocol >= 2 || !stretches.some(({ changes }) => changes.some(concernsKeys));
 }
 
 async function inTurn<T>(turns: Turns, work: () => Promise<T>): Promise<T> {
@@ -146,8 +156,12 @@ function stretchesOf(epoch: number, after: number, logged: Awaited<ReturnType<ty
   return stretches;
 }
 
-/** Revision, keys and models are of the same moment, because `tx` sees one. */
-async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): Promise<void> {
+/** Revision, keys, accounts and models are of the same moment, because `tx` sees one. */
+async function sendSnapshot(
+  subscriber: Subscriber,
+  tx: Tx,
+  { fleetKey, restricting }: Pick<CatchUpSource, 'fleetKey' | 'restricting'>,
+): Promise<void> {
   const isProtocol1 = subscriber.protocol < 2;
   const { position, head } = await readPositionAndHead(tx);
   const keyCount = await countKeys(tx);
@@ -155,6 +169,8 @@ async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): P
   subscriber.write({ t: 'snapshot-begin', position, keyCount });
   subscriber.write({ t: 'settings', settings: { [SETTING_FLEET_KEY]: fleetKey } });
   if (!isProtocol1) await sendModels(subscriber, tx);
+  // Before the keys, so that no key is ever there without the rules that hold for it.
+  const accountCount = isProtocol1 ? 0 : await sendAccounts(subscriber, tx);
   for (let after = 0n; ; ) {
     const { keys, last } = await keysAfter(tx, after, ENTITIES_PER_FRAME_MAX);
     if (last === null) break;
@@ -163,7 +179,8 @@ async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): P
       t: 'keys',
       keys: keys.map(({ key, spendNano }) => {
         const principal = principalFromKey(key);
-        return { principal: isProtocol1 ? principalForProtocol1(principal) : principal, spendNano: String(spendNano) };
+        const sent = isProtocol1 ? principalForProtocol1(principal, restricting.restrictsKey(principal)) : principal;
+        return { principal: sent, spendNano: String(spendNano) };
       }),
     });
   }
@@ -173,9 +190,19 @@ async function sendSnapshot(subscriber: Subscriber, tx: Tx, fleetKey: string): P
     after = tokens.at(-1)!;
     await subscriber.writeSlowly({ t: 'deleted-keys', tokens });
   }
-  subscriber.write({ t: 'snapshot-end', position, ...(isProtocol1 ? {} : { head }) });
+  subscriber.write({ t: 'snapshot-end', position, ...(isProtocol1 ? {} : { head, accountCount }) });
   // At once: it has everything, whatever becomes of the transaction that read it.
   subscriber.goLive(position);
+}
+
+async function sendAccounts(subscriber: Subscriber, tx: Tx): Promise<number> {
+  let count = 0;
+  for await (const { kind, objects } of accountObjects(tx, ENTITIES_PER_FRAME_MAX)) {
+    const accounts = objects.map((object) => accountInFeed(kind, object)).filter((account) => account !== null);
+    count += accounts.length;
+    if (accounts.length > 0) await subscriber.writeSlowly({ t: 'accounts', accounts });
+  }
+  return count;
 }
 
 async function sendModels(subscriber: Subscriber, tx: Tx): Promise<void> {

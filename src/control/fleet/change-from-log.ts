@@ -1,7 +1,9 @@
+import { isAccountKind } from '../../domain/account.ts';
+import { accountInFeed } from '../../domain/account-in-feed.ts';
 import type { Change } from '../../domain/change.ts';
 import { principalFromKey } from '../../domain/principal-from-key.ts';
 import { type ModelRecord, storedModelFrom } from '../../domain/stored-model.ts';
-import type { JsonValue, KeyDigest, VirtualKey } from '../../domain/virtual-key.ts';
+import type { JsonObject, JsonValue, KeyDigest, VirtualKey } from '../../domain/virtual-key.ts';
 import type { LoggedChange } from '../../storage/repositories/change-log.ts';
 
 /**
@@ -22,7 +24,8 @@ export function changeFromLog({ rev, kind, objectId, after }: Omit<LoggedChange,
     case 'setting':
       return { rev, kind, id: objectId, value: after };
     default:
-      return null;
+      if (!isAccountKind(kind)) return null;
+      return { rev, kind, id: objectId, value: after === null ? null : accountInFeed(kind, after as JsonObject) };
   }
 }
 

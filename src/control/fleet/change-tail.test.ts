@@ -8,16 +8,8 @@ import { ChangeTail, type Stretch } from './change-tail.ts';
 const START: Position = { installation: 'i', epoch: 1, rev: 10 };
 
 /** A database that is away: what these tests are about arrives by `publish`. */
-function away(): Database {
-  const refuse = () => Promise.reject(new DatabaseUnavailable('away'));
-  return {
-    read: refuse,
-    snapshot: refuse,
-    write: refuse,
-    ask: refuse,
-    usage: () => ({ open: 0, idle: 0, waiting: 0 }),
-    close: () => Promise.resolve(),
-  };
+function away(): Pick<Database, 'ask'> {
+  return { ask: () => Promise.reject(new DatabaseUnavailable('away')) };
 }
 
 function startTail(clock = { nowMs: () => 0, monotonicMs: () => 0 }) {

@@ -18,7 +18,7 @@ export interface Stretch {
 }
 
 export interface ChangeTailOptions {
-  readonly db: Database;
+  readonly db: Pick<Database, 'ask'>;
   readonly clock: Clock;
   readonly log: Log;
   readonly pollIntervalMs?: number;

@@ -11,6 +11,7 @@ import {
   parsePingRequest,
   parseUsageBatch,
 } from '../../feed/codec.ts';
+import { parseLeaseAsk } from '../../feed/lease-codec.ts';
 import {
   type DenialReply,
   type DenialReport,
@@ -19,6 +20,8 @@ import {
   FEED_PROTOCOL,
   FEED_PROTOCOL_MIN,
   type Hello,
+  type LeaseAsk,
+  type LeaseReply,
   type PingReply,
   type PingRequest,
   type UsageBatch,
@@ -27,6 +30,7 @@ import {
 import type { Log } from '../../observe/log.ts';
 import { type Database, DatabaseBusy, DatabaseUnavailable } from '../../storage/db.ts';
 import type { Clock } from '../../util/clock.ts';
+import { LoopShare } from '../../util/loop-share.ts';
 import { ForeignUsage } from '../money/ingest.ts';
 import { catchUp, createCatchUpPlaces } from './catch-up.ts';
 import type { ChangeTail } from './change-tail.ts';
@@ -34,6 +38,7 @@ import { assertOwn, type FeedPeer } from './feed-peer.ts';
 import { Refusal } from './feed-refusal.ts';
 import { RecentChanges } from './recent-changes.ts';
 import type { Registry, RegistryEntry } from './registry.ts';
+import { RestrictingAccounts } from './restricting-accounts.ts';
 import { Subscriber, SubscriberGone } from './subscriber.ts';
 
 export interface FeedServerOptions {
@@ -43,6 +48,7 @@ export interface FeedServerOptions {
   /** Base64; null until the database has been opened. */
   readonly fleetKey: () => string | null;
   readonly ingest: (batch: UsageBatch) => Promise<UsageReply>;
+  readonly answerLeaseAsk: (ask: LeaseAsk) => Promise<LeaseReply>;
   readonly answerPing: (ping: PingRequest) => Promise<PingReply>;
   readonly takeDenials: (report: DenialReport) => Promise<DenialReply>;
   readonly clock: Pick<Clock, 'nowMs'>;
@@ -78,6 +84,9 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
   const { tail, registry, log } = options;
   const subscribers = new Map<RegistryEntry, Subscriber>();
   const places = createCatchUpPlaces(options.snapshotsAtOnceMax);
+  // What a fleet that comes back is sent is long; management and pings are served between two of them.
+  const share = new LoopShare();
+  const restricting = new RestrictingAccounts(options.db, tail);
   const recent = new RecentChanges(options.db, tail);
 
   const server = createServer((request, response) => {
@@ -110,14 +119,17 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
         const ack = parseAck(body);
         assertOwn(peer, ack);
         if (!registry.acknowledge(ack)) throw new Refusal(409, NOT_CONNECTED);
-        subscriberOf(ack)?.acknowledge(ack);
         response.writeHead(204).end();
-        return;
+        // With the next delta, which may be long.
+        return share.run(() => subscriberOf(ack)?.acknowledge(ack));
       }
       case '/feed/v1/ping': {
         const ping = parsePingRequest(body);
         assertOwn(peer, ping);
-        if (!registry.heard(ping)) throw new Refusal(409, NOT_CONNECTED);
+        if (!registry.heard(ping)) {
+          if (peer === null) throw new Refusal(409, NOT_CONNECTED);
+          return answer(response, 200, withoutWitness(await options.answerPing(ping)));
+        }
         subscriberOf(ping)?.acknowledge(ping);
         return answer(response, 200, await options.answerPing(ping));
       }
@@ -131,6 +143,11 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
         const batch = parseUsageBatch(body);
         assertOwn(peer, batch);
         return answer(response, 200, await options.ingest(batch));
+      }
+      case '/feed/v1/leases': {
+        const ask = parseLeaseAsk(body);
+        assertOwn(peer, ask);
+        return answer(response, 200, await options.answerLeaseAsk(ask));
       }
       default:
         throw new Refusal(404, 'the feed has no such path');
@@ -170,6 +187,7 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
       epoch: current.epoch,
       nowMs: () => options.clock.nowMs(),
       encode: peer?.encode,
+      isRestricted: (principal) => restricting.restrictsKey(principal),
       onClosed: (reason) => log.warn({ gatewayId, reason }, 'a gateway process was disconnected from the feed'),
       ...(options.ackWindowMaxMs === undefined ? {} : { ackWindowMaxMs: options.ackWindowMaxMs }),
     });
@@ -179,7 +197,10 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
       return;
     }
     // Before anything is read: what is committed from here on reaches the subscriber.
-    const stopOffering = tail.onStretch((stretch) => subscriber.offer(stretch));
+    const stopOffering = tail.onStretch((stretch) => {
+      if (hello.protocol < 2 && restricting.isTurning(stretch)) subscriber.goAway(0);
+      else subscriber.offer(stretch);
+    });
     subscribers.set(entry, subscriber);
     response.on('close', () => {
       subscribers.delete(entry);
@@ -187,7 +208,8 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
       registry.release(entry);
     });
     try {
-      const outcome = await catchUp(subscriber, hello, { db: options.db, tail, recent, fleetKey, places });
+      await share.turn();
+      const outcome = await catchUp(subscriber, hello, { db: options.db, tail, recent, fleetKey, places, restricting });
       if (outcome === 'forked') {
         log.error({ gatewayId, have: hello.have }, HISTORY_FORKED);
         subscriber.goAway(COME_BACK_MS);
@@ -220,6 +242,14 @@ export function createFeedServer(options: FeedServerOptions): FeedServer {
         server.closeIdleConnections();
       }),
   };
+}
+
+/**
+ * For a joined worker whose stream is at another admin, as behind a balancer. What was read here is as true for it. But nobody writes down that
+ * it was heard of, so this must not move its fence: others would think it safe too early.
+ */
+function withoutWitness(reply: PingReply): PingReply {
+  return { ...reply, witnessAgeMs: Number.MAX_SAFE_INTEGER };
 }
 
 const NOT_CONNECTED = 'this session is not connected';

@@ -70,7 +70,7 @@ export function watchFleet(
     known = [...new Set([...known, ...regions.map(({ region }) => region)])].slice(0, REGION_LABELS_MAX + 1);
   };
   const look = (): void => {
-    readFleet().then(show, (error: unknown) =>
+    readFleet({ mayBeStale: true }).then(show, (error: unknown) =>
       log.debug({ err: error }, 'the fleet could not be read for its metrics'),
     );
   };

@@ -17,6 +17,8 @@ let writes: number;
 let away: boolean;
 /** Writes that failed since the test began. */
 let failures: number;
+/** Time that has passed without anybody waiting for it. */
+let aheadMs = 0;
 const entries = new Map<string, RegistryEntry>();
 const head: Position = { installation: 'here', epoch: 1, rev: 0 };
 const nowhere = { supersede() {}, replace() {} };
@@ -32,7 +34,7 @@ beforeEach(async () => {
   away = false;
   failures = 0;
   entries.clear();
-  registry = new Registry();
+  registry = new Registry({ monotonicMs: () => performance.now() + aheadMs });
   const db: Database = {
     ...control.db,
     write: (run) => {
@@ -44,7 +46,8 @@ beforeEach(async () => {
       return control.db.write(run);
     },
   };
-  const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() };
+  aheadMs = 0;
+  const clock = { nowMs: () => Date.now(), monotonicMs: () => performance.now() + aheadMs };
   reporter = new FleetReporter({
     db,
     registry,
@@ -89,7 +92,7 @@ describe('what a control process writes of its gateway processes', () => {
     await expect.poll(() => rowsAt(1)).toBe(1_000);
     writes = 0;
     for (const id of ids) acknowledge(id, 2);
-    await expect.poll(() => rowsAt(2), { interval: 5 }).toBe(1_000);
+    await expect.poll(() => rowsAt(2), { interval: 5, timeout: 10_000 }).toBe(1_000);
     expect(writes).toBeLessThanOrEqual(3);
   });
 
@@ -132,6 +135,32 @@ describe('what a control process writes of its gateway processes', () => {
       [0, 1],
       [1, 10],
     ]);
+  });
+
+  it('says once of whom nothing is heard though its connection is there, and that it is heard of again', async () => {
+    const left = async () => {
+      const { rows } = await control.db.read((tx) =>
+        sql<{ id: string; reason: string | null }>`
+          select gateway_id as id, left_reason as reason from claviger.gateway order by 1`.execute(tx),
+      );
+      return rows.map(({ id, reason }) => `${id}: ${reason}`);
+    };
+    for (const id of ['stopped/0', 'well/0']) {
+      connect(id);
+      ping(id);
+      acknowledge(id, 1);
+    }
+    await expect.poll(() => rowsAt(1)).toBe(2);
+    aheadMs = 3_001;
+    ping('well/0');
+    reporter.lookForSilent();
+    await expect.poll(left).toEqual(['stopped/0: not heard of', 'well/0: null']);
+    writes = 0;
+    for (let second = 0; second < 5; second++) reporter.lookForSilent();
+    ping('stopped/0');
+    reporter.lookForSilent();
+    await expect.poll(left).toEqual(['stopped/0: null', 'well/0: null']);
+    expect(writes).toBe(1);
   });
 
   it('has goodbyes of those that leave last', async () => {

@@ -14,8 +14,8 @@ import {
 import type { Clock } from '../../util/clock.ts';
 import type { ChangeTail } from './change-tail.ts';
 import type { HeardRow } from './fleet-view.ts';
-import { gatewayReport, rowOfReport } from './gateway-report.ts';
-import { REPORT_INTERVAL_MS } from './gateway-state.ts';
+import { gatewayReport, heardAge, rowOfReport } from './gateway-report.ts';
+import { REPORT_INTERVAL_MS, REPORTS_MISSED_MAX } from './gateway-state.ts';
 import type { Registry, RegistryEntry } from './registry.ts';
 import type { CheckedSet, ReportedStats } from './reported-stats.ts';
 
@@ -87,7 +87,10 @@ export class FleetReporter {
       this.#everything = true;
       this.#schedule(0);
     }, intervalMs);
-    this.#commands = setInterval(() => void this.pollCommands(), COMMAND_POLL_MS);
+    this.#commands = setInterval(() => {
+      this.lookForSilent();
+      void this.pollCommands();
+    }, COMMAND_POLL_MS);
     this.#cleanUp = setTimeout(() => void this.#cleanUpLater(), FIRST_CLEAN_UP_MS * (0.2 + random()));
     this.#schedule(0);
   }
@@ -109,11 +112,20 @@ export class FleetReporter {
 
   /** The gateway processes connected here as they are now. `nowMs` is now on the clock of the database. */
   rows(nowMs: number): HeardRow[] {
-    const heardEveryMs = Math.max(1_000, (this.#options.registry.size / PINGS_PER_SECOND) * 1_000);
+    const heardEveryMs = this.#heardEveryMs;
     return [...this.#options.registry.entries()].map((entry) => ({
       ...rowOfReport(this.#report(entry), nowMs),
       heardEveryMs,
     }));
+  }
+
+  /** Who has said nothing lately is reported so at once, and as it is when it speaks again. */
+  lookForSilent(): void {
+    for (const seen of this.#seen.values()) {
+      if (this.#isSilent(seen) === seen.silentWritten) continue;
+      this.#schedule(this.#spacingMs);
+      return;
+    }
   }
 
   /** Hands on what operators asked of gateway processes that are connected here. */
@@ -122,6 +134,15 @@ export class FleetReporter {
       this.#askingCommands = null;
     });
     return this.#askingCommands;
+  }
+
+  get #heardEveryMs(): number {
+    return Math.max(1_000, (this.#options.registry.size / PINGS_PER_SECOND) * 1_000);
+  }
+
+  #isSilent({ entry, arrivedAtMs }: SeenGateway): boolean {
+    const ageMs = heardAge(entry, { monotonicMs: this.#options.clock.monotonicMs(), arrivedAtMs });
+    return ageMs >= REPORTS_MISSED_MAX * this.#heardEveryMs;
   }
 
   /** An acknowledgement after a quiet time is written at once. */
@@ -184,10 +205,14 @@ export class FleetReporter {
         for (const { seen, report } of part) {
           seen.written = { epoch: report.epoch, rev: report.rev };
           seen.saidWritten = (report.stats as ReportedStats).said !== null;
+          seen.silentWritten = false;
         }
       }
       for (const [gatewayId, departure] of departed) {
-        if (this.#departed.get(gatewayId) === departure) this.#departed.delete(gatewayId);
+        if (this.#departed.get(gatewayId) !== departure) continue;
+        this.#departed.delete(gatewayId);
+        const seen = this.#seen.get(gatewayId);
+        if (seen !== undefined && departure.reason === 'not heard of') seen.silentWritten = true;
       }
       this.#away = false;
     } catch (error) {
@@ -218,7 +243,13 @@ export class FleetReporter {
       const { acked } = entry;
       const moved = acked !== null && (seen.written?.epoch !== acked.epoch || seen.written.rev !== acked.rev);
       const spoke = entry.heard !== null && !seen.saidWritten;
-      if (everything || seen.written === null || moved || spoke) changed.push({ seen, report: this.#report(entry) });
+      const isSilent = this.#isSilent(seen);
+      const isDue = (everything || seen.silentWritten) && !isSilent;
+      if (seen.written === null || moved || spoke || isDue) changed.push({ seen, report: this.#report(entry) });
+      else if (isSilent && !seen.silentWritten) {
+        const atMs = entry.heard?.atMs ?? seen.arrivedAtMs;
+        this.#departed.set(gatewayId, { session: entry.hello.session, reason: 'not heard of', atMs });
+      }
     }
     for (const [gatewayId, { entry }] of this.#seen) {
       if (here.has(gatewayId)) continue;
@@ -239,6 +270,7 @@ export class FleetReporter {
       arrivedAtMs: this.#options.clock.monotonicMs(),
       written: null,
       saidWritten: false,
+      silentWritten: false,
       checked: null,
     };
     this.#seen.set(gatewayId, seen);
@@ -296,6 +328,8 @@ interface SeenGateway {
   written: { readonly epoch: number; readonly rev: number } | null;
   /** The row has figures of this connection. */
   saidWritten: boolean;
+  /** The row says that nothing is heard of it. */
+  silentWritten: boolean;
   checked: CheckedSet | null;
 }
 

@@ -4,6 +4,7 @@ import { FleetProbe } from '../../../tests/support/fleet-probe.ts';
 import { startControlPlane, type TestControlPlane } from '../../../tests/support/test-control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../../../tests/support/test-database.ts';
 import type { GatewayRow as Gateway, WorkerRow as Worker } from '../../contract/schemas/fleet.ts';
+import { PRESENCE_AGE_MAX_MS } from './gateway-state.ts';
 
 type Row = { readonly reported_by: string; readonly left_at: Date | null };
 
@@ -81,10 +82,54 @@ describe('the fleet as an admin sees it', () => {
             from claviger.gateway where gateway_id = 'w2/0'`.execute(tx),
     );
     expect(await stateOf('dead/0')).toBe('live');
+    // However young the row is: who wrote it has not said since that it is there.
+    const present = (ageMs: number) =>
+      admin.db.write((tx) =>
+        sql`insert into claviger.control_heartbeat (control_id, instance_id, role, region, version, beat, at)
+            values ('dead/control', 'dead', 'worker', 'us', '1', 1, now() - make_interval(secs => ${ageMs / 1_000}))
+            on conflict (control_id) do update set at = excluded.at`.execute(tx),
+      );
+    await present(0);
+    expect(await stateOf('dead/0')).toBe('live');
+    await present(PRESENCE_AGE_MAX_MS);
+    expect(await stateOf('dead/0')).toBe('suspect');
+    await present(0);
     await age('dead/0', 31);
     expect(await stateOf('dead/0')).toBe('suspect');
     await age('dead/0', 60);
     expect(await stateOf('dead/0')).toBe('lost');
+  });
+
+  it('says what an instance depends on, and since when that is away', async () => {
+    const one = await probe('depends/0');
+    await one.say({
+      dependencies: { controlPlane: null, mirror: { writtenAgeMs: 1_000, failure: 'the disk is full\0' } },
+    });
+    const dependencies = async (id: string) =>
+      (await admin.call('GET', '/fleet/workers')).json.workers.find((found: Worker) => found.worker === id)
+        ?.dependencies;
+    await expect
+      .poll(() => dependencies('depends'))
+      .toMatchObject({ control_plane: null, snapshot_mirror: { state: 'failing', error: 'the disk is full\ufffd' } });
+    expect(Date.parse((await dependencies('depends')).snapshot_mirror.last_written)).toBeGreaterThan(
+      Date.now() - 60_000,
+    );
+    const own = await probe('admin/0', { socketPath: admin.feedSocket });
+    await own.say();
+    await expect
+      .poll(() => dependencies('admin'))
+      .toEqual({ database: { state: 'ok', away_since: null }, control_plane: null, snapshot_mirror: null });
+    await admin.db.write((tx) =>
+      sql`insert into claviger.control_heartbeat select (jsonb_populate_record(h, '{"control_id": "silent/control", "instance_id": "depends"}')).*
+            from claviger.control_heartbeat h where instance_id = 'admin'`.execute(tx),
+    );
+    expect((await dependencies('depends')).database).toMatchObject({ state: 'ok' });
+    await admin.db.write((tx) =>
+      sql`update claviger.control_heartbeat set at = at - interval '2 minutes' where instance_id = 'depends'`.execute(
+        tx,
+      ),
+    );
+    expect((await dependencies('depends')).database).toMatchObject({ state: 'away', away_since: expect.any(String) });
   });
 
   it('tells one that drained from one whose connection broke', async () => {

@@ -1,5 +1,6 @@
 import type { FenceTimes } from '../../domain/fence.ts';
 import type { ControlRow, FleetReading, FleetRow } from '../../storage/queries/fleet.ts';
+import { type Dependencies, dependenciesOf } from './dependencies.ts';
 import { drifted } from './drift.ts';
 import { type GatewayState, gatewayState, REPORT_INTERVAL_MS, worstState } from './gateway-state.ts';
 import { type ReportedStats, readStats } from './reported-stats.ts';
@@ -37,6 +38,7 @@ export interface WorkerView {
   /** In order of slot. */
   readonly gateways: readonly GatewayView[];
   readonly control: ControlRow | null;
+  readonly dependencies: Dependencies;
 }
 
 /** Instances with their gateway processes, by region and name. */
@@ -51,16 +53,22 @@ export function viewFleet(facts: FleetFacts): WorkerView[] {
   });
   const controls = new Map(facts.controls.map((control) => [control.instanceId, control]));
   const workers = [...byInstance].map(([instanceId, gateways]) =>
-    viewWorker(instanceId, gateways, controls.get(instanceId) ?? null),
+    viewWorker(instanceId, gateways, controls.get(instanceId) ?? null, facts.nowMs),
   );
   return workers.sort((a, b) => compare(a.region, b.region) || compare(a.instanceId, b.instanceId));
 }
 
-function viewWorker(instanceId: string, gateways: GatewayView[], control: ControlRow | null): WorkerView {
+function viewWorker(
+  instanceId: string,
+  gateways: GatewayView[],
+  control: ControlRow | null,
+  nowMs: number,
+): WorkerView {
   gateways.sort((a, b) => slotOf(a.row.gatewayId) - slotOf(b.row.gatewayId));
   const newest = gateways.reduce((best, one) => (one.heardAgeMs < best.heardAgeMs ? one : best)).row;
   const state = worstState(gateways.map((gateway) => gateway.state));
-  return { instanceId, region: newest.region, role: newest.role, state, gateways, control };
+  const dependencies = dependenciesOf({ state, gateways, control, nowMs });
+  return { instanceId, region: newest.region, role: newest.role, state, gateways, control, dependencies };
 }
 
 function viewGateway(row: HeardRow, stats: ReportedStats, drift: boolean, facts: FleetFacts): GatewayView {
@@ -70,6 +78,7 @@ function viewGateway(row: HeardRow, stats: ReportedStats, drift: boolean, facts:
   const state = gatewayState({
     heardAgeMs,
     heardEveryMs: row.heardEveryMs ?? REPORT_INTERVAL_MS,
+    reporterAgeMs: reporterAge(row, nowMs),
     leftReason: row.leftReason,
     saysDraining: stats.said?.draining === true,
   });
@@ -86,6 +95,11 @@ function viewGateway(row: HeardRow, stats: ReportedStats, drift: boolean, facts:
       witnessAtMs === null ? null : { normal: witnessAtMs + fence.normal, strict: witnessAtMs + fence.strict },
     drift,
   };
+}
+
+/** 0: it is not known when its control process was there. */
+export function reporterAge({ reporterAtMs }: Pick<FleetRow, 'reporterAtMs'>, nowMs: number): number {
+  return reporterAtMs === null ? 0 : Math.max(0, nowMs - reporterAtMs);
 }
 
 function lagOf(row: HeardRow, lagRevisions: number, nowMs: number): number | null {

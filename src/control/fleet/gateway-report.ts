@@ -1,5 +1,10 @@
 import type { Position } from '../../domain/change.ts';
-import { CONFIGURATION_OVERRIDES_MAX, type ConfigurationReport, type GatewayStats } from '../../feed/protocol.ts';
+import {
+  CONFIGURATION_OVERRIDES_MAX,
+  type ConfigurationReport,
+  type GatewayDependencies,
+  type GatewayStats,
+} from '../../feed/protocol.ts';
 import type { FleetRow } from '../../storage/queries/fleet.ts';
 import type { GatewayReport } from '../../storage/repositories/fleet.ts';
 import type { RegistryEntry } from './registry.ts';
@@ -56,6 +61,7 @@ export function rowOfReport(report: GatewayReport, nowMs: number): FleetRow {
     appliedAtMs: nowMs - report.appliedAgeMs,
     witnessAtMs: ago(report.witnessAgeMs),
     heardAtMs: nowMs - report.heardAgeMs,
+    reporterAtMs: nowMs,
     leftAtMs: null,
     leftReason: null,
     command: null,
@@ -70,7 +76,10 @@ export function instanceOf(gatewayId: string): string {
 }
 
 /** Protocol 1 has no pings upwards: its open stream is all there is to hear. */
-function heardAge({ hello, heard }: RegistryEntry, { monotonicMs, arrivedAtMs }: ReportMoment): number {
+export function heardAge(
+  { hello, heard }: RegistryEntry,
+  { monotonicMs, arrivedAtMs }: Pick<ReportMoment, 'monotonicMs' | 'arrivedAtMs'>,
+): number {
   if (heard !== null) return Math.max(0, monotonicMs - heard.atMs);
   return hello.protocol < 2 ? 0 : Math.max(0, monotonicMs - arrivedAtMs);
 }
@@ -119,6 +128,19 @@ function readable(stats: GatewayStats): GatewayStats {
     errorsPerMinute: finite(given.errorsPerMinute),
     tooManyPerMinute: finite(given.tooManyPerMinute),
     draining: given.draining === true,
+    ...(given.dependencies ? { dependencies: readableDependencies(given.dependencies) } : {}),
+  };
+}
+
+function readableDependencies({ controlPlane, mirror }: GatewayDependencies): GatewayDependencies {
+  return {
+    controlPlane: typeof controlPlane === 'string' ? storable(controlPlane) : null,
+    mirror: mirror
+      ? {
+          writtenAgeMs: finiteOrNull(mirror.writtenAgeMs),
+          failure: typeof mirror.failure === 'string' ? storable(mirror.failure) : null,
+        }
+      : null,
   };
 }
 

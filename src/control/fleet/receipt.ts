@@ -10,7 +10,8 @@ import { changesOfRequest, type RecordedChange } from '../../storage/queries/fle
 import type { Clock } from '../../util/clock.ts';
 import type { ChangeTail } from './change-tail.ts';
 import type { FleetReporter } from './fleet-report.ts';
-import { gatewayState, REPORT_INTERVAL_MS, REPORTS_MISSED_MAX } from './gateway-state.ts';
+import { reporterAge } from './fleet-view.ts';
+import { gatewayState, PRESENCE_AGE_MAX_MS, REPORT_INTERVAL_MS, REPORTS_MISSED_MAX } from './gateway-state.ts';
 import type { Registry } from './registry.ts';
 
 export interface ReceiptRequest {
@@ -240,20 +241,24 @@ export function pendingPlace(
 function reasonOf(row: DeliveryRow, nowMs: number): string {
   const heardAgeMs = Math.max(0, nowMs - row.heardAtMs);
   const seconds = Math.round(heardAgeMs / 1_000);
-  switch (
-    gatewayState({ heardAgeMs, heardEveryMs: REPORT_INTERVAL_MS, leftReason: row.leftReason, saysDraining: false })
-  ) {
+  const { leftReason } = row;
+  const reporterAgeMs = reporterAge(row, nowMs);
+  const facts = { heardAgeMs, heardEveryMs: REPORT_INTERVAL_MS, reporterAgeMs, leftReason, saysDraining: false };
+  switch (gatewayState(facts)) {
     case 'lost':
       return `lost: not heard of for ${seconds} s`;
     case 'suspect':
-      return row.leftReason ?? `not heard of for ${seconds} s`;
+      if (leftReason !== null) return leftReason;
+      if (reporterAgeMs < PRESENCE_AGE_MAX_MS) return `not heard of for ${seconds} s`;
+      return `its control process is not heard of for ${Math.round(reporterAgeMs / 1_000)} s`;
     default:
       return 'not confirmed yet';
   }
 }
 
-function isLive({ heardAgeMs, leftReason }: BehindRow): boolean {
-  return gatewayState({ heardAgeMs, heardEveryMs: REPORT_INTERVAL_MS, leftReason, saysDraining: false }) === 'live';
+function isLive({ heardAgeMs, reporterAgeMs, leftReason }: BehindRow): boolean {
+  const facts = { heardAgeMs, heardEveryMs: REPORT_INTERVAL_MS, reporterAgeMs, leftReason, saysDraining: false };
+  return gatewayState(facts) === 'live';
 }
 
 /** The class by which those decide that do not know of the change yet; of several the looser one. */

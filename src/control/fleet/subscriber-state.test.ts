@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { accountChange } from '../../../tests/support/accounts.ts';
 import { pick } from '../../../tests/support/length.ts';
 import { keyChange, keyDeleted, tokenOf } from '../../../tests/support/principals.ts';
 import type { Change } from '../../domain/change.ts';
@@ -227,6 +228,32 @@ describe('a subscriber of protocol 2', () => {
 });
 
 describe('a subscriber of protocol 1', () => {
+  it('hears at once of an account that is refused, and is not sent an earlier state that allows it', () => {
+    const changes = [
+      accountChange(7, 'team', 't'),
+      accountChange(8, 'customer', 'c', null),
+      accountChange(9, 'team', 't', { blocked: true }),
+      accountChange(10, 'customer', 'c', { blocked: true }),
+      accountChange(11, 'user', 'gone', null),
+    ];
+    const { state, actions } = play(window(6), offered(6, ...changes));
+    expect(told(actions)).toEqual(['deny team:t customer:c']);
+    const [part] = state.waiting;
+    expect(part!.changes.map(({ rev }) => rev)).toEqual([9, 10, 11]);
+    // A long history goes out in parts: what is denied in a later one is not allowed by an earlier one.
+    const many = Array.from({ length: ENTITIES_PER_FRAME_MAX }, (_, index) =>
+      accountChange(8 + index, 'team', `n${index}`),
+    );
+    const last = 8 + many.length;
+    const long = [accountChange(7, 'team', 't'), ...many, accountChange(last, 'team', 't', { blocked: true })];
+    const missed = stretchOf(6, long);
+    const sent = play(initialSubscriberState(2, 1), caughtUp(6, missed)).actions;
+    const first = sent.find((action) => action.do === 'write-delta');
+    const team = first?.do === 'write-delta' ? first.part.changes.find(({ id }) => id === 't') : undefined;
+    expect(team?.kind === 'team' && team.value?.blocked).not.toBe(false);
+    expect(told(sent.filter((action) => action.do === 'write-deny'))).toEqual(['deny team:t']);
+  });
+
   it('gets each stretch as it comes, confirmed or not, and no denials', () => {
     const { state, actions } = play(
       open(5, 1),

@@ -2,7 +2,8 @@
  * The stream of one gateway process as a pure state machine: `step(state, event)` gives the next state and what to do. It holds no timer and
  * no socket; the states, events and the table below are explained in docs/specs/config-feed.md.
  */
-import type { Change, Revision } from '../../domain/change.ts';
+import { denialName, isAccountKind } from '../../domain/account.ts';
+import type { AccountChange, Change, Revision } from '../../domain/change.ts';
 import { type DownFrame, ENTITIES_PER_FRAME_MAX, FEED_BACKLOG_BYTES_MAX } from '../../feed/protocol.ts';
 import type { Stretch } from './change-tail.ts';
 import { encodedChange } from './encoded-change.ts';
@@ -21,7 +22,7 @@ export interface Part {
   /** Audit head (hex) at `to`; null where a long transaction had to be cut. */
   readonly head: string | null;
   readonly bytes: number;
-  /** Keys that are refused at `to`. */
+  /** Keys, by digest, and accounts, by `accountKey`, that are refused at `to`. */
   readonly denied: readonly string[];
 }
 
@@ -215,16 +216,19 @@ function denials({ protocol, epoch, waiting }: SubscriberState): SubscriberActio
     .map(({ to, denied }) => ({ do: 'write-deny', epoch, rev: to, tokens: denied }));
 }
 
-/** A key that is refused later must not be allowed once more by an earlier state that comes after its denial. */
+/** What is refused later must not be allowed once more by an earlier state that comes after its denial. */
 function withDenialsOf(later: readonly Part[], part: Part): Part {
   const denied = new Set(later.flatMap((one) => one.denied));
   if (denied.size === 0) return part;
-  const changes = part.changes.map((change) =>
-    change.kind === 'key' && change.value !== null && denied.has(change.id)
-      ? { ...change, value: { ...change.value, blocked: true } }
-      : change,
-  );
+  const changes = part.changes.flatMap((change) => (denied.has(denialName(change)) ? blocking(change) : change));
   return { ...part, changes };
+}
+
+/** Nothing for an account that is gone in between: what it becomes is in a later part. */
+function blocking(change: Change): Change | [] {
+  if (change.kind === 'model' || change.kind === 'setting') return change;
+  if (change.value === null) return change.kind === 'key' ? change : [];
+  return { ...change, value: { ...change.value, blocked: true } } as Change;
 }
 
 function isBounded(waiting: readonly Part[]): boolean {
@@ -304,7 +308,7 @@ function partOf(
   const changes = [...last.values()];
   let bytes = 0;
   for (const change of changes) bytes += encodedChange(change).length;
-  const denied = changes.filter((change) => isDenial(change, nowMs)).map(({ id }) => id);
+  const denied = changes.filter((change) => isDenial(change, nowMs)).map(denialName);
   return { from, to, changes, head, bytes, denied };
 }
 
@@ -312,8 +316,9 @@ function fits({ changes, bytes }: Part): boolean {
   return changes.length <= ENTITIES_PER_FRAME_MAX && bytes <= PART_BYTES_MAX;
 }
 
-/** After it the key is refused, whatever it was before. */
+/** After it the key or account is refused, whatever it was before. A deleted account refuses nobody. */
 function isDenial(change: Change, nowMs: number): boolean {
+  if (isAccountKind(change.kind)) return (change as AccountChange).value?.blocked === true;
   if (change.kind !== 'key') return false;
   if (change.value === null || change.value.blocked) return true;
   return change.value.expiresAtMs !== null && change.value.expiresAtMs <= nowMs;

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Position } from '../../domain/change.ts';
 import { type DownFrame, FEED_BACKLOG_BYTES_MAX, type FleetCommand, type Hello } from '../../feed/protocol.ts';
 import type { Stretch } from './change-tail.ts';
-import { changesFor } from './changes-for.ts';
+import { changesFor, type IsRestricted } from './changes-for.ts';
 import { encodeFrame } from './encoded-change.ts';
 import type { FeedConnection } from './registry.ts';
 import {
@@ -27,12 +27,14 @@ export interface SubscriberOptions {
   readonly hello: Pick<Hello, 'protocol' | 'region'>;
   readonly epoch: number;
   readonly nowMs: () => number;
+  /** Asked for clients of protocol 1 only. */
+  readonly isRestricted?: IsRestricted;
   readonly ackWindowMaxMs?: number;
   readonly backlogBytesMax?: number;
   /** It was given up, with the reason; not called when it left by itself. */
   readonly onClosed?: (reason: string) => void;
-  /** Frames as lines, for a joined worker; absent: plain. */
-  readonly encode?: ((frame: DownFrame) => string) | undefined;
+  /** Frames as lines, null as a sign of life, for a joined worker; absent: plain. */
+  readonly encode?: ((frame: DownFrame | null) => string) | undefined;
 }
 
 /** The stream of one gateway process. All decisions are those of `subscriber-state.ts`; this class only does what they say. */
@@ -89,7 +91,7 @@ export class Subscriber implements FeedConnection {
 
   /** While changes are held back, only a sign of life: the newest revision is not one that it could have. */
   ping(frame: DownFrame): void {
-    this.#writeLine(isBehind(this.#state) ? '\n' : this.#encode(frame));
+    this.#writeLine(this.#encode(isBehind(this.#state) ? null : frame));
   }
 
   /** Writes and waits while the subscriber is slow. Throws `SubscriberGone`. */
@@ -162,8 +164,8 @@ export class Subscriber implements FeedConnection {
     if (this.#response.writableLength > backlogBytesMax) this.#handle({ type: 'overflow' });
   }
 
-  #encode(frame: DownFrame): string {
-    return this.#options.encode?.(frame) ?? encodeFrame(frame);
+  #encode(frame: DownFrame | null): string {
+    return this.#options.encode?.(frame) ?? (frame === null ? '\n' : encodeFrame(frame));
   }
 
   #disarm(): void {
@@ -172,7 +174,8 @@ export class Subscriber implements FeedConnection {
   }
 
   #adapted(stretch: Stretch): Stretch {
-    return { ...stretch, changes: changesFor(this.#options.hello, stretch.changes) };
+    const { hello, isRestricted = () => false } = this.#options;
+    return { ...stretch, changes: changesFor(hello, stretch.changes, isRestricted) };
   }
 }
 

@@ -10,6 +10,8 @@ export interface HandlerInput<Query, Body> {
   readonly caller: Caller;
   /** For the audit entry of a write. */
   readonly origin: Origin;
+  /** Of server-sent events, what the client heard last before it was cut off. */
+  readonly lastEventId: string | null;
 }
 
 export interface HandlerResult {

@@ -89,9 +89,16 @@ describe('who may call what', () => {
     expect([status, json.error.type, json.error.param]).toEqual([401, 'expired_key', made.token]);
   });
 
-  it('lets only the master key write', async () => {
-    for (const path of ['/key/generate', '/key/update', '/key/delete', '/key/block', '/key/unblock']) {
-      const { status, json } = await control.call('POST', path, { key: own.key, body: {} });
+  it('lets a key of somebody without a role write nothing, and tells it the same of keys that do not exist', async () => {
+    const named = (key: string): [string, object][] => [
+      ['/key/update', { key }],
+      ['/key/delete', { keys: [key] }],
+      ['/key/block', { key }],
+      ['/key/unblock', { key }],
+    ];
+    const calls = [own.token, foreign.token, '0'.repeat(64)].flatMap(named);
+    for (const [path, body] of [['/key/generate', {}] as const, ...calls]) {
+      const { status, json } = await control.call('POST', path, { key: own.key, body });
       expect([path, status]).toEqual([path, 401]);
       expect(json.error.message).toMatch(
         /^Only proxy admin can be used to generate, delete, update info for new keys\/users\/teams/,
@@ -131,10 +138,10 @@ describe('paths', () => {
   });
 
   it('says so when a route of LiteLLM is not served yet, after asking for a key', async () => {
-    expect((await control.call('GET', '/team/list', { key: null })).status).toBe(401);
-    const { status, json } = await control.call('GET', '/team/list');
+    expect((await control.call('GET', '/team/metadata_schema', { key: null })).status).toBe(401);
+    const { status, json } = await control.call('GET', '/team/metadata_schema');
     expect(status).toBe(404);
-    expect(json.error.message).toContain('/team/list');
+    expect(json.error.message).toContain('/team/metadata_schema');
   });
 
   it('reads a path in one way', async () => {

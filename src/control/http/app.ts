@@ -99,7 +99,8 @@ async function serve(
   }
   if (endpoint.route.access === 'proxy admin' && !isProxyAdmin(caller)) {
     const userId = caller.userId === null ? 'None' : maskKey(caller.userId);
-    throw new ClavigerError('only_proxy_admin', { route: path, role: 'unknown', userId });
+    const role = caller.kind === 'key' ? (caller.role ?? 'unknown') : 'unknown';
+    throw new ClavigerError('only_proxy_admin', { route: path, role, userId });
   }
   if (endpoint.route.access === 'model writer' && !isProxyAdmin(caller)) throw new ClavigerError('only_model_writer');
   const inPath = pathParameters(endpoint.route.path, path);
@@ -107,10 +108,14 @@ async function serve(
   // Before the write: what is wrong with it must not be said of a change that was made.
   const wait = request.method === 'GET' ? null : readWait(query);
   const origin = originOf(request, caller, callId);
-  const result = await endpoint.handle({ ...input, caller, origin } as Parameters<Endpoint['handle']>[0], context);
-  if (wait === null || result.rev === undefined || !isJsonObject(result.json)) return result;
+  const lastEventId = request.headers.get('last-event-id');
+  const given = { ...input, caller, origin, lastEventId } as Parameters<Endpoint['handle']>[0];
+  const result = await endpoint.handle(given, context);
+  if (wait === null || result.rev === undefined) return result;
   const receipt = await context.receipts.receipt({ rev: result.rev, requestId: callId, ...wait });
-  return { ...result, json: { ...result.json, receipt } };
+  // LiteLLM answers some writes with a list or a number; a receipt was asked for, so it gets a place beside it.
+  const json = isJsonObject(result.json) ? result.json : { result: result.json };
+  return { ...result, json: { ...json, receipt } };
 }
 
 function isJsonObject(json: unknown): json is object {

@@ -2,6 +2,7 @@ import type { UsageRecord } from '../../domain/usage.ts';
 import type { UsageBatch, UsageReply } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
 import { type Database, isDataError, type Tx } from '../../storage/db.ts';
+import { currentLedgersOf, settleCharges } from '../../storage/repositories/budgets.ts';
 import { readPosition } from '../../storage/repositories/installation.ts';
 import {
   addDailySpend,
@@ -14,6 +15,7 @@ import {
   type LogStretch,
   spendOf,
 } from '../../storage/repositories/usage.ts';
+import { chargeSums, payersOf } from './charge-sums.ts';
 import { sumByDay, sumByKey } from './sum-usage.ts';
 import { checkUsageRecord } from './validate-usage-record.ts';
 
@@ -61,6 +63,8 @@ export async function ingestUsage(batch: UsageBatch, { db, log, onIngested }: In
       const fresh = records.filter((record) => inserted.has(record.requestId));
       await addKeySpend(tx, sumByKey(fresh));
       await addDailySpend(tx, sumByDay(fresh, region));
+      const ledgers = await currentLedgersOf(tx, [...new Set(fresh.flatMap(payersOf))]);
+      await settleCharges(tx, stretch, chargeSums(fresh, ledgers));
       await insertDeadLetters(tx, stretch, [...letters, ...refused]);
       const spend = await spendOf(tx, [...new Set(records.map((record) => record.token))]);
       const deadLetters = letters.length + refused.length;

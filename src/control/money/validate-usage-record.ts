@@ -1,5 +1,11 @@
 import type { Nano } from '../../domain/money.ts';
-import type { UsageRecord } from '../../domain/usage.ts';
+import {
+  COST_PARTS,
+  type CostBreakdown,
+  USAGE_COUNTS,
+  type UsageExtras,
+  type UsageRecord,
+} from '../../domain/usage.ts';
 
 /** Text in an indexed column is cut to this: PostgreSQL takes about 2,700 bytes per index entry, and providers and clients choose these ids. */
 export const INDEXED_CHARS_MAX = 512;
@@ -55,9 +61,13 @@ export function checkUsageRecord(value: unknown): CheckedRecord {
           reasoningTokens: count(usage, 'reasoningTokens'),
           audioInputTokens: count(usage, 'audioInputTokens'),
           audioOutputTokens: count(usage, 'audioOutputTokens'),
+          extras: extras(usage),
         },
         estimated: flag(given, 'estimated'),
         costNano: count(given, 'costNano') as Nano,
+        providerCostNano: costOrNull(given, 'providerCostNano'),
+        formulaCostNano: given.formulaCostNano === undefined ? undefined : costOrNull(given, 'formulaCostNano'),
+        breakdown: breakdown(given),
         firstTokenAtMs: given.firstTokenAtMs === null ? null : moment(given, 'firstTokenAtMs'),
         endedAtMs: moment(given, 'endedAtMs'),
         seq: count(given, 'seq'),
@@ -131,6 +141,42 @@ function count(given: Given, name: string): number {
     throw new Invalid(`${name} is not a whole number of 0 or more`);
   return value as number;
 }
+
+function costOrNull(given: Given, name: string): Nano | null {
+  return given[name] === undefined || given[name] === null ? null : (count(given, name) as Nano);
+}
+
+/** Names that this version does not know are left out: a newer worker may count more. */
+function extras(usage: Given): UsageExtras | undefined {
+  const value = usage.extras;
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'object' || Array.isArray(value)) throw new Invalid('usage.extras is not an object');
+  const written = value as Given;
+  const known: Record<string, unknown> = {};
+  for (const name of [...USAGE_COUNTS, 'reportedNano'])
+    if (written[name] !== undefined) known[name] = count(written, name);
+  for (const name of ['serviceTier', 'searchContextSize']) {
+    if (written[name] !== undefined) known[name] = text(written, name, EXTRA_CHARS_MAX);
+  }
+  if (written.factors !== undefined) known.factors = texts(written, 'factors').slice(0, EXTRA_FACTORS_MAX);
+  return Object.keys(known).length === 0 ? undefined : (known as UsageExtras);
+}
+
+const EXTRA_CHARS_MAX = 64;
+const EXTRA_FACTORS_MAX = 8;
+
+/** Parts that do not add up explain nothing: they are left out, the money is not. */
+function breakdown({ breakdown: value, costNano }: Given): CostBreakdown | null {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
+  let sum = 0;
+  for (const [name, nano] of Object.entries(value as Given)) {
+    if (!Number.isSafeInteger(nano) || !PART_NAMES.has(name)) return null;
+    sum += nano as number;
+  }
+  return sum === costNano ? (value as CostBreakdown) : null;
+}
+
+const PART_NAMES: ReadonlySet<string> = new Set(COST_PARTS);
 
 function moment(given: Given, name: string): number {
   const value = given[name];

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { at, FLEET_KEY, principalOf } from '../../../tests/support/principals.ts';
+import { type Account, type AccountKind, accountKey } from '../../domain/account.ts';
 import type { Configuration } from '../../domain/configuration.ts';
 import { ClavigerError, type ErrorCode } from '../../domain/error-catalogue.ts';
 import { makeGeneratedKey } from '../../domain/generated-key.ts';
@@ -22,6 +23,9 @@ class FakeKnowledge implements Knowledge {
   readonly fences = { normal: 24 * 60 * 60_000, strict: 60_000 };
   readonly configuration = { general: { keyHeaderName: null } } as Configuration;
   readonly keys = new Map<string, Principal>();
+  readonly accounts = new Map<string, Account>();
+  accountsVersion = 0;
+  account = (kind: AccountKind, id: string) => this.accounts.get(accountKey(kind, id));
   readonly staleness: Record<FenceClass, number> = { normal: 0, strict: 0 };
   age = 0;
   key(digest: string) {

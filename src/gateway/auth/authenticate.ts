@@ -7,6 +7,7 @@ import type { Clock } from '../../util/clock.ts';
 import type { KeyEntry, Knowledge } from '../live/knowledge.ts';
 import { credentialOf } from './credential.ts';
 import { hmacSha256, keyDigest } from './key-digest.ts';
+import { type KeyScope, scopeOf } from './key-scope.ts';
 import type { UnknownKeyWaits } from './unknown-key-waits.ts';
 
 /** Knowledge older than this can not say that a well-formed key does not exist: it may have been made since. */
@@ -14,6 +15,8 @@ export const UNKNOWN_KEY_KNOWLEDGE_AGE_MAX_MS = 5_000;
 
 export interface Identity {
   readonly entry: KeyEntry;
+  /** What team, user and organization of the key say. */
+  readonly scope: KeyScope;
   readonly isMaster: boolean;
 }
 
@@ -46,7 +49,10 @@ export function createAuthenticate({
   waits,
   onWaited = () => {},
 }: AuthenticateOptions): Authenticate {
-  const master: Identity = { entry: masterEntry(), isMaster: true };
+  // Whoever holds the master key is nobody's team, and no user can be blocked away from it.
+  const masterKeyEntry = masterEntry();
+  const scope = scopeOf(NO_ACCOUNTS, { ...masterKeyEntry.principal, userId: null });
+  const master: Identity = { entry: masterKeyEntry, scope, isMaster: true };
   const masterDigest = masterKey === null ? null : keyDigest(masterKey);
   const knowsMaster = masterKey !== null;
 
@@ -65,6 +71,8 @@ export function createAuthenticate({
     if (principal.blocked) throw new ClavigerError('blocked_key');
     const unknownRule = unknownCriticalField(principal);
     if (unknownRule !== null) throw new ClavigerError('unsupported_rule', { field: unknownRule });
+    const scope = scopeOf(knowledge, principal);
+    if (scope.ownerRefusal !== null) throw scope.ownerRefusal();
     if (principal.expiresAtMs !== null && principal.expiresAtMs <= clock.nowMs()) {
       throw new ClavigerError(
         'expired_key',
@@ -72,10 +80,11 @@ export function createAuthenticate({
         { param: principal.token },
       );
     }
+    if (scope.groupRefusal !== null) throw scope.groupRefusal();
     const stalenessMs = knowledge.stalenessMs(principal.fence);
     if (stalenessMs > knowledge.fences[principal.fence])
       throw staleKnowledge(stalenessMs, knowledge.fences[principal.fence]);
-    return { entry, isMaster: false };
+    return { entry, scope, isMaster: false };
   }
 
   return {
@@ -104,6 +113,8 @@ export function createAuthenticate({
     },
   };
 }
+
+const NO_ACCOUNTS: Pick<Knowledge, 'account' | 'accountsVersion'> = { account: () => undefined, accountsVersion: 0 };
 
 /** In this order; null: nothing speaks against a key that is very new. */
 function refusalOfUnknownKey(

@@ -1,6 +1,7 @@
-import type { JsonObject, JsonValue, Principal } from '../../domain/virtual-key.ts';
+import type { JsonObject, JsonValue } from '../../domain/virtual-key.ts';
+import type { Identity } from '../auth/authenticate.ts';
 import type { Knowledge } from '../live/knowledge.ts';
-import { accessOf } from '../routing/resolve-model.ts';
+import { allowsAll } from '../routing/resolve-model.ts';
 
 /** The database counts as connected while knowledge is confirmed at least this often. */
 const CONNECTED_AGE_MAX_MS = 5_000;
@@ -31,14 +32,13 @@ export function readiness(
 }
 
 /** `/health`: the configured deployments that this key may use. They are not called: that would cost money at each probe. */
-export function deploymentHealth(knowledge: Knowledge, principal: Principal, query: URLSearchParams): JsonValue {
+export function deploymentHealth(knowledge: Knowledge, { scope }: Identity, query: URLSearchParams): JsonValue {
   const { configuration } = knowledge;
-  const access = accessOf(principal);
   const model = query.get('model');
   const modelId = query.get('model_id');
   const endpoints: JsonObject[] = [];
   for (const group of [...configuration.groups.values(), ...configuration.wildcards]) {
-    if (!access.allows(configuration.resolve(group.name) ?? group)) continue;
+    if (!allowsAll(scope.rules, configuration.resolve(group.name) ?? group)) continue;
     for (const deployment of group.deployments) {
       if (model !== null && model !== group.name && model !== deployment.litellmModel) continue;
       if (modelId !== null && modelId !== deployment.id) continue;

@@ -9,6 +9,7 @@ import {
 import type { Socket } from 'node:net';
 import { ClavigerError } from '../../domain/error-catalogue.ts';
 import { INSTANCE_HEADER, NONCE_HEADER, SIGNATURE_HEADER, TIME_HEADER } from '../../feed/request-signature.ts';
+import { COUNTER_HEADER, MAC_HEADER, SESSION_HEADER } from '../../feed/session-request.ts';
 
 /** Requests relayed at once. One more is answered 503: management traffic must not starve completions of sockets. */
 export const RELAYED_REQUESTS_MAX = 256;
@@ -174,7 +175,16 @@ const HOP_BY_HOP = new Set([
   'upgrade',
 ]);
 
-const SIGNATURE_HEADERS: ReadonlySet<string> = new Set([INSTANCE_HEADER, TIME_HEADER, NONCE_HEADER, SIGNATURE_HEADER]);
+/** Of signed requests, and of those of a session. */
+const SIGNATURE_HEADERS: ReadonlySet<string> = new Set([
+  INSTANCE_HEADER,
+  TIME_HEADER,
+  NONCE_HEADER,
+  SIGNATURE_HEADER,
+  SESSION_HEADER,
+  COUNTER_HEADER,
+  MAC_HEADER,
+]);
 
 /** End-to-end headers only; what claims to come from a proxy or from us is dropped unless the peer may say so. */
 function requestHeaders(request: IncomingMessage, target: RelayTarget, upgrade: boolean): readonly string[] {

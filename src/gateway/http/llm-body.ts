@@ -10,6 +10,8 @@ const READ_NAMES = new Set([
   'max_tokens',
   'max_completion_tokens',
   'metadata',
+  'litellm_metadata',
+  'safety_identifier',
   'tags',
   'litellm_session_id',
   'litellm_trace_id',

@@ -5,10 +5,17 @@ import type { Revision } from '../../domain/change.ts';
 import type { StoredModel } from '../../domain/stored-model.ts';
 import type { Log } from '../../observe/log.ts';
 import { writeFileAtomic } from '../../util/atomic-file.ts';
-import { CONFIGURATION_TRIAL_MS, decideAtBoot, type Trial, trialOf } from './configuration-trial.ts';
+import {
+  CONFIGURATION_TRIAL_MS,
+  CRASHES_MAX,
+  CRASHES_WITHOUT_GOOD_MAX,
+  decideAtBoot,
+  type Trial,
+  trialOf,
+} from './configuration-trial.ts';
 import { EMPTY_MODELS_HASH } from './measure-models.ts';
 
-/** Models of the database that ran for `CONFIGURATION_TRIAL_MS` without a crash. Secrets in them are sealed. */
+/** Models of the database after which nothing crashed for `CONFIGURATION_TRIAL_MS`. Secrets in them are sealed. */
 export interface GoodModels {
   readonly rev: Revision;
   readonly modelsHash: string;
@@ -36,6 +43,10 @@ export class ConfigurationGuard {
   #good: GoodModels;
   #trial: Trial | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** What the timer is about: the first of those that came since something was good. With a change now and then, the last would never pass. */
+  #tried: GoodModels | null = null;
+  /** In force now, when that is a later one. */
+  #newest: GoodModels | null = null;
   #saving: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -54,7 +65,12 @@ export class ConfigurationGuard {
 
   /** Once, before anything is compiled. False: processes have crashed over this configuration; `lastGood` is to be used. */
   mayBoot({ modelsHash }: GoodModels): boolean {
-    const { use, trial } = decideAtBoot(this.#readTrial(), modelsHash, this.#good.modelsHash);
+    const { use, trial } = decideAtBoot(
+      this.#readTrial(),
+      modelsHash,
+      this.#good.modelsHash,
+      this.#good.models.length === 0 ? CRASHES_WITHOUT_GOOD_MAX : CRASHES_MAX,
+    );
     this.#keep(trial);
     return use === 'current';
   }
@@ -65,12 +81,14 @@ export class ConfigurationGuard {
 
   /** In the moment before models are used, at the start and for each that comes later. */
   activating(models: GoodModels): void {
-    this.#stopTimer();
-    if (this.#closed) return;
+    if (this.#closed) {
+      this.#stopTimer();
+      return;
+    }
     this.#keep(trialOf(this.#trial, models.modelsHash, this.#good.modelsHash));
-    if (this.#trial === null) return;
-    this.#timer = setTimeout(() => this.#passed(models), this.#options.trialMs ?? CONFIGURATION_TRIAL_MS);
-    this.#timer.unref();
+    if (this.#trial === null) this.#stopTimer();
+    else if (this.#timer === null) this.#try(models);
+    else this.#newest = models;
   }
 
   /** The operator wants to see it tried again. */
@@ -91,10 +109,26 @@ export class ConfigurationGuard {
     await this.#saving;
   }
 
-  #passed(models: GoodModels): void {
-    this.#timer = null;
+  #try(models: GoodModels): void {
+    this.#tried = models;
+    this.#newest = null;
+    this.#timer = setTimeout(() => this.#passed(), this.#options.trialMs ?? CONFIGURATION_TRIAL_MS);
+    this.#timer.unref();
+  }
+
+  #passed(): void {
+    const [models, newest] = [this.#tried!, this.#newest];
+    this.#stopTimer();
     this.#good = models;
-    const passed = this.#trial;
+    // The crashes until now were not its fault, nor that of those since: a new count.
+    const passed =
+      newest === null || newest.modelsHash === models.modelsHash
+        ? this.#trial
+        : { modelsHash: newest.modelsHash, crashes: 0, rejected: false };
+    if (passed !== this.#trial) {
+      this.#keep(passed);
+      this.#try(newest!);
+    }
     const { log } = this.#options;
     this.#saving = writeFileAtomic(this.#goodPath, encodeGood(models))
       .catch((error: unknown) => {
@@ -102,13 +136,15 @@ export class ConfigurationGuard {
       })
       // Behind it: what a start falls back on has to be there before the trial is over.
       .then(() => {
-        if (this.#trial === passed) this.#keep(null);
+        if (this.#trial === passed && this.#timer === null) this.#keep(null);
       });
   }
 
   #stopTimer(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+    this.#tried = null;
+    this.#newest = null;
   }
 
   /** Not synced: what a process that crashes has written is there, and a power failure proves nothing against a configuration. */

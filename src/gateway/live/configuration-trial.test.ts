@@ -29,6 +29,11 @@ describe('at a start', () => {
   });
 });
 
+it('more crashes are needed where there is nothing good to start with', () => {
+  expect(decideAtBoot(trial('new', 1), 'new', GOOD, 5)).toEqual({ use: 'current', trial: trial('new', 2) });
+  expect(decideAtBoot(trial('new', 4), 'new', GOOD, 5)).toEqual({ use: 'last good', trial: trial('new', 5, true) });
+});
+
 describe('while a process runs', () => {
   it.each<[string, Trial | null, string, Trial | null]>([
     ['something new is on trial', null, 'new', trial('new', 0)],

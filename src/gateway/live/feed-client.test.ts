@@ -316,6 +316,25 @@ describe('FeedClient', () => {
     expect([isBlocked(), gateway.store.key(tokenOf('b'))?.principal.blocked]).toEqual([false, true]);
   });
 
+  it('refuses a key that is denied over a kill before its delta, without the control process', async () => {
+    await control.listen();
+    const gateway = new Gateway();
+    await gateway.has(10);
+    await gateway.snapshots.settled();
+    control.send({ t: 'deny', epoch: 1, rev: 12, tokens: [tokenOf('a')] });
+    await eventually(() => gateway.store.key(tokenOf('a'))?.principal.blocked === true);
+    await control.close();
+    const next = new Gateway();
+    expect(next.store.position).toEqual(at(10));
+    expect(next.store.key(tokenOf('a'))?.principal.blocked).toBe(true);
+    // Until its delta says what it is.
+    await control.listen();
+    await eventually(() => next.client.connected);
+    control.send(deltaFrame(10, 12, keyChange(12, 'a')));
+    await next.has(12);
+    expect(next.store.key(tokenOf('a'))?.principal.blocked).toBe(false);
+  });
+
   it('takes a whole snapshot when it is told to, and serves what it has until then', async () => {
     await control.listen();
     const commands: string[] = [];
@@ -482,5 +501,16 @@ describe('LiveKnowledge', () => {
     expect(knowledge.ageMs()).toBe(700);
     knowledge.confirm(1_500, 900);
     expect(knowledge.ageMs()).toBe(700);
+  });
+
+  it('tells nobody who waits to hear of a new key that a ping from above is newer', () => {
+    const clock: Clock = { nowMs: () => 0, monotonicMs: () => 2_000 };
+    const knowledge = new LiveKnowledge(new MapPrincipalStore(), {} as Configuration, clock);
+    const dated: number[] = [];
+    knowledge.onDated = (readAtMs) => dated.push(readAtMs);
+    knowledge.confirm(2_000, 0);
+    expect(dated).toEqual([]);
+    knowledge.applied();
+    expect(dated).toEqual([Number.NEGATIVE_INFINITY]);
   });
 });

@@ -8,7 +8,7 @@ import {
   type FleetCommand,
   type Hello,
 } from '../../feed/protocol.ts';
-import type { LineVerifier } from '../../feed/signed-line.ts';
+import type { LineReader } from '../../feed/signed-line.ts';
 import type { Log } from '../../observe/log.ts';
 import type { Clock } from '../../util/clock.ts';
 import { backOffMs } from './back-off.ts';
@@ -21,7 +21,8 @@ import type { LocalSnapshots } from './local-snapshots.ts';
 import type { PrincipalStore, SnapshotCollector } from './principal-store.ts';
 
 export const FEED_BACK_OFF_MIN_MS = 100;
-export const FEED_BACK_OFF_MAX_MS = 5_000;
+/** Whoever was cut off for long comes back so much later at most: within the 2 s in which knowledge is current after healing. */
+export const FEED_BACK_OFF_MAX_MS = 1_500;
 /** An acknowledgement without an answer is given up; the next ping sends it again. */
 const ACK_TIMEOUT_MS = 2_000;
 
@@ -54,8 +55,8 @@ export interface FeedClientOptions {
   readonly configReport?: () => ConfigurationReport;
   /** What stays refused when history is replaced. */
   readonly denials?: HeldDenials;
-  /** For each stream: what verifies its lines. Absent: they come from the own instance, and are not signed. */
-  readonly verifier?: () => LineVerifier;
+  /** For each stream: what vouches for its lines. Absent: they come from the own instance, and nobody stands in between. */
+  readonly lineReader?: (identity: FeedIdentity) => LineReader;
   readonly silenceMaxMs?: number;
   readonly backOffMinMs?: number;
   readonly backOffMaxMs?: number;
@@ -69,6 +70,7 @@ export class FeedClient {
   readonly #options: FeedClientOptions;
   #state: FeedState;
   #connection: { close(): void } | null = null;
+  #reader: LineReader | null = null;
   #collector: SnapshotCollector | null = null;
   #silence: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -79,7 +81,7 @@ export class FeedClient {
   /** The store has been restored before, so that the process serves at once, whether or not the control process answers. */
   constructor(options: FeedClientOptions) {
     this.#options = options;
-    this.#state = initialFeedState(options.store.position);
+    this.#state = initialFeedState(options.store.position, options.snapshots.isPartial);
     this.#persisted = options.store.position;
     options.snapshots.onPersisted = (position) => {
       this.#persisted = position;
@@ -134,8 +136,11 @@ export class FeedClient {
       case 'add-models':
         this.#collector?.addModels(action.models);
         break;
+      case 'add-accounts':
+        this.#collector?.addAccounts(action.accounts);
+        break;
       case 'deny':
-        this.#options.store.deny(action.tokens);
+        snapshots.deny(action.denial);
         break;
       case 'command':
         this.#options.onCommand?.(action.command);
@@ -145,6 +150,7 @@ export class FeedClient {
         onPosition?.(action.position, 'snapshot');
         this.#collector?.commit(action.position, action.head);
         this.#collector = null;
+        snapshots.denyAgain(null);
         denials?.replaced(action.newEpoch);
         this.#options.onApplied?.();
         snapshots.storeReplaced();
@@ -153,6 +159,7 @@ export class FeedClient {
       case 'apply-delta':
         // In force first, on disk second, acknowledged third.
         store.applyDelta(action.to, action.changes, action.head);
+        snapshots.denyAgain(action.changes);
         this.#denialsApplied(action.to, action.changes);
         this.#options.onApplied?.();
         snapshots.appendDelta(action.from, action.to, action.changes);
@@ -195,8 +202,13 @@ export class FeedClient {
 
   #dial(have: Position | null): void {
     const head = have === null ? null : this.#options.store.head;
-    const hello: Hello = { protocol: FEED_PROTOCOL, ...this.#options.identity, have, head };
-    const decoder = new DownFrameDecoder(FEED_LINE_BYTES_MAX, this.#options.verifier?.() ?? null);
+    const { identity, lineReader } = this.#options;
+    const reader = lineReader?.(identity) ?? null;
+    const { sessionKey } = reader ?? {};
+    const offer = sessionKey === undefined ? {} : { sessionKey };
+    const hello: Hello = { protocol: FEED_PROTOCOL, ...identity, have, head, ...offer };
+    const decoder = new DownFrameDecoder(FEED_LINE_BYTES_MAX, reader);
+    this.#reader = reader;
     this.#acknowledged = null;
     this.#armSilence();
     this.#connection = this.#options.transport.stream('/feed/v1/stream', JSON.stringify(hello), {
@@ -217,6 +229,8 @@ export class FeedClient {
     if (this.#silence !== null) clearTimeout(this.#silence);
     if (this.#retry !== null) clearTimeout(this.#retry);
     const connection = this.#connection;
+    this.#reader?.close?.();
+    this.#reader = null;
     this.#silence = null;
     this.#retry = null;
     this.#connection = null;

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { accountOf } from '../../../tests/support/accounts.ts';
 import { pick } from '../../../tests/support/length.ts';
 import { at, INSTALLATION, keyChange, principalOf } from '../../../tests/support/principals.ts';
 import type { Position } from '../../domain/change.ts';
@@ -64,7 +65,7 @@ function snapshotEvents(position: Position, keyCount = 1): FeedEvent[] {
 describe('the table', () => {
   it('has a cell for every phase and event', () => {
     const events = Object.keys(FEED_TABLE.idle).sort();
-    expect(events).toHaveLength(18);
+    expect(events).toHaveLength(19);
     expect(Object.keys(FEED_TABLE)).toHaveLength(7);
     for (const row of Object.values(FEED_TABLE)) expect(Object.keys(row).sort()).toEqual(events);
   });
@@ -81,6 +82,7 @@ describe('the table', () => {
     'deleted-keys': frame({ t: 'deleted-keys', tokens: [] }),
     settings: frame({ t: 'settings', settings: {} }),
     models: frame({ t: 'models', models: [] }),
+    accounts: frame({ t: 'accounts', accounts: [] }),
     'snapshot-end': frame({ t: 'snapshot-end', position: at(5) }),
     delta: delta(5, 6),
     deny: frame({ t: 'deny', epoch: 1, rev: 6, tokens: [] }),
@@ -108,6 +110,7 @@ describe('the table', () => {
       'deleted-keys': 'snapshot',
       settings: 'snapshot',
       models: 'snapshot',
+      accounts: 'snapshot',
       'snapshot-end': 'live',
       ping: 'snapshot',
       deny: 'snapshot',
@@ -135,6 +138,7 @@ describe('the table', () => {
       'deleted-keys': 'waiting',
       settings: 'waiting',
       models: 'waiting',
+      accounts: 'waiting',
       'snapshot-end': 'waiting',
       delta: 'waiting',
       deny: 'waiting',
@@ -149,7 +153,7 @@ describe('the table', () => {
   );
 
   it.each(cells)('leads from %s on %s to the phase of the specification', (phase, name) => {
-    const incoming = phase === 'snapshot' ? { position: at(5), keyCount: 0, keysSeen: 0 } : null;
+    const incoming = phase === 'snapshot' ? { position: at(5), keyCount: 0, keysSeen: 0, accountsSeen: 0 } : null;
     const state: FeedState = { phase, have: at(5), attempt: 0, incoming, pingsAhead: 0, resync: false };
     const next = step(state, anyEvent[name]);
     expect(next.state.phase).toBe(documented[phase][name] ?? phase);
@@ -163,6 +167,23 @@ describe('step', () => {
     expect(play(initialFeedState(null), { type: 'start' }).actions).toEqual([{ do: 'dial', have: null }]);
     const after = play(live(7), delta(7, 9), { type: 'lost', reason: 'x' }, { type: 'retry' });
     expect(after.actions.at(-1)).toEqual({ do: 'dial', have: at(9) });
+  });
+
+  it('commits no snapshot in which accounts are missing', () => {
+    const start = play(initialFeedState(null), { type: 'start' }, { type: 'connected' });
+    const [first, second, ...rest] = snapshotEvents(at(3));
+    const team = frame({ t: 'accounts', accounts: [accountOf('team', 't')] });
+    const end = frame({ t: 'snapshot-end', position: at(3), accountCount: 1 });
+    const whole = play(start.state, first!, second!, team, ...rest.slice(0, -1), end);
+    expect(did(whole.actions)).toContain('add-accounts');
+    expect(whole.state).toMatchObject({ phase: 'live', have: at(3) });
+    const cut = play(start.state, first!, second!, ...rest.slice(0, -1), end);
+    expect(did(cut.actions)).not.toContain('commit-snapshot');
+    expect(cut.state).toMatchObject({ phase: 'waiting', have: null });
+  });
+
+  it('asks for a whole snapshot when what it has was written by an older version', () => {
+    expect(play(initialFeedState(at(7), true), { type: 'start' }).actions).toEqual([{ do: 'dial', have: null }]);
   });
 
   it('commits a snapshot only when it is complete', () => {
@@ -303,7 +324,7 @@ describe('step', () => {
     const [welcomed, begin] = snapshotEvents(at(9));
     for (const before of [[], [welcomed!], [welcomed!, begin!]]) {
       const { state } = play(greeting.state, ...before);
-      expect(play(state, deny(6)).actions).toEqual([{ do: 'deny', tokens: ['t'] }]);
+      expect(play(state, deny(6)).actions).toEqual([{ do: 'deny', denial: { epoch: 1, rev: 6, tokens: ['t'] } }]);
       expect(play(state, deny(5), deny(6, 2)).actions).toEqual([]);
     }
   });

@@ -2,6 +2,7 @@
  * The feed client as a pure state machine: `step(state, event)` gives the next state and what to do. It holds no timer, no
  * socket and no data; the states, events and the table below are explained in docs/specs/config-feed.md.
  */
+import type { Account } from '../../domain/account.ts';
 import type { Change, Position } from '../../domain/change.ts';
 import type { StoredModel } from '../../domain/stored-model.ts';
 import type { JsonValue } from '../../domain/virtual-key.ts';
@@ -21,11 +22,18 @@ export interface FeedState {
   /** Attempts since the feed last confirmed anything; shapes the back-off. */
   readonly attempt: number;
   /** The snapshot being received; null before its `snapshot-begin`. */
-  readonly incoming: { readonly position: Position; readonly keyCount: number; readonly keysSeen: number } | null;
+  readonly incoming: IncomingSnapshot | null;
   /** Pings in a row that know a revision which has not arrived. */
   readonly pingsAhead: number;
   /** The next hello says that there is nothing, so that a whole snapshot comes. What is applied stays in force until then. */
   readonly resync: boolean;
+}
+
+export interface IncomingSnapshot {
+  readonly position: Position;
+  readonly keyCount: number;
+  readonly keysSeen: number;
+  readonly accountsSeen: number;
 }
 
 export type FeedEvent =
@@ -48,6 +56,7 @@ export type FeedAction =
   | { readonly do: 'add-deleted-keys'; readonly tokens: readonly string[] }
   | { readonly do: 'add-settings'; readonly settings: Readonly<Record<string, JsonValue>> }
   | { readonly do: 'add-models'; readonly models: readonly StoredModel[] }
+  | { readonly do: 'add-accounts'; readonly accounts: readonly Account[] }
   /** `newEpoch`: history was replaced, and what was denied in the one before must not be allowed by it. */
   | {
       readonly do: 'commit-snapshot';
@@ -62,7 +71,7 @@ export type FeedAction =
       readonly changes: readonly Change[];
       readonly head: string | null;
     }
-  | { readonly do: 'deny'; readonly tokens: readonly string[] }
+  | { readonly do: 'deny'; readonly denial: Omit<Extract<DownFrame, { t: 'deny' }>, 't'> }
   | { readonly do: 'command'; readonly command: FleetCommand }
   | { readonly do: 'confirm'; readonly dbAgeMs: number }
   | { readonly do: 'report'; readonly level: 'debug' | 'info' | 'warn' | 'error'; readonly message: string }
@@ -81,8 +90,9 @@ export const DIALS_BEFORE_WARNING = 8;
 /** A `goaway` may not keep a gateway away for longer. */
 export const GOAWAY_MS_MAX = 60_000;
 
-export function initialFeedState(have: Position | null): FeedState {
-  return { phase: 'idle', have, attempt: 0, incoming: null, pingsAhead: 0, resync: false };
+/** `resync`: what is applied was written by an older version and lacks what that did not know. */
+export function initialFeedState(have: Position | null, resync = false): FeedState {
+  return { phase: 'idle', have, attempt: 0, incoming: null, pingsAhead: 0, resync };
 }
 
 export function step(state: FeedState, event: FeedEvent): FeedStep {
@@ -169,7 +179,7 @@ const snapshotBegin: Handler<'snapshot-begin'> = (state, event) => {
   if (state.incoming !== null) return outOfPlace(state, event);
   return (
     refuse(state, position) ?? {
-      state: { ...state, incoming: { position, keyCount, keysSeen: 0 } },
+      state: { ...state, incoming: { position, keyCount, keysSeen: 0, accountsSeen: 0 } },
       actions: [{ do: 'begin-snapshot', newEpoch: isNewEpoch(state, position) }],
     }
   );
@@ -199,11 +209,21 @@ const models: Handler<'models'> = (state, event) =>
     ? outOfPlace(state, event)
     : { state, actions: [{ do: 'add-models', models: event.frame.models }] };
 
+const accounts: Handler<'accounts'> = (state, event) => {
+  const { incoming } = state;
+  if (incoming === null) return outOfPlace(state, event);
+  const accountsSeen = incoming.accountsSeen + event.frame.accounts.length;
+  return {
+    state: { ...state, incoming: { ...incoming, accountsSeen } },
+    actions: [{ do: 'add-accounts', accounts: event.frame.accounts }],
+  };
+};
+
 /** Of another epoch, or of what is applied already, it says nothing new. */
 const deny: Handler<'deny'> = (state, { frame }) =>
   state.have === null || frame.epoch !== state.have.epoch || frame.rev <= state.have.rev
     ? ignore(state)
-    : { state, actions: [{ do: 'deny', tokens: frame.tokens }] };
+    : { state, actions: [{ do: 'deny', denial: { epoch: frame.epoch, rev: frame.rev, tokens: frame.tokens } }] };
 
 const command: Handler<'command'> = (state, { frame }) =>
   frame.command === 'resync'
@@ -222,8 +242,10 @@ const snapshotEnd: Handler<'snapshot-end'> = (state, event) => {
     position.installation === incoming.position.installation &&
     position.epoch === incoming.position.epoch &&
     position.rev === incoming.position.rev;
-  if (!samePosition || incoming.keysSeen !== incoming.keyCount) {
-    const message = `A snapshot came with ${incoming.keysSeen} of ${incoming.keyCount} keys and is not used`;
+  const { accountsSeen, keyCount, keysSeen } = incoming;
+  const { accountCount = 0 } = event.frame;
+  if (!samePosition || keysSeen !== keyCount || accountsSeen !== accountCount) {
+    const message = `A snapshot came with ${keysSeen} of ${keyCount} keys and ${accountsSeen} of ${accountCount} accounts, and is not used`;
     return reconnect(state, report('error', message));
   }
   return {
@@ -291,6 +313,7 @@ const IGNORED_FRAMES = {
   'deleted-keys': ignore,
   settings: ignore,
   models: ignore,
+  accounts: ignore,
   'snapshot-end': ignore,
   delta: ignore,
   deny: ignore,
@@ -307,6 +330,7 @@ const MISPLACED_FRAMES = {
   'deleted-keys': outOfPlace,
   settings: outOfPlace,
   models: outOfPlace,
+  accounts: outOfPlace,
   'snapshot-end': outOfPlace,
   delta: outOfPlace,
   deny: outOfPlace,
@@ -352,6 +376,7 @@ export const FEED_TABLE: { readonly [Phase in FeedPhase]: Row } = {
     'deleted-keys': deletedKeys,
     settings,
     models,
+    accounts,
     'snapshot-end': snapshotEnd,
     // A sign of life while a long snapshot is put together; it confirms nothing yet.
     ping: ignore,

@@ -2,6 +2,8 @@ import { Agent, type ClientRequest, type IncomingMessage, request } from 'node:h
 
 /** How a gateway process reaches its control plane. Here: plain HTTP on the unix socket of the instance. */
 export interface FeedTransport {
+  /** Of the control plane that is asked now, for people; absent: it is next door. */
+  readonly address?: string;
   /**
    * POST whose answer is read as it comes. The handler is not called before this returns, nor after `close` or `onEnd`: what
    * is still on its way then belongs to nobody.

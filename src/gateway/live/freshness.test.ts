@@ -127,4 +127,14 @@ describe('the date of what was read', () => {
     freshness.answered({ ...echo(2_000, 7, { db: 3 }), fresh: true });
     expect(freshness.readAtMs).toBe(2_000);
   });
+
+  it('is proved by answers only: a ping from above may have been held up, and what was committed meanwhile is behind it', () => {
+    const freshness = new Freshness(at(7));
+    freshness.confirmed(5_000);
+    expect([freshness.readAtMs, freshness.provedReadAtMs]).toEqual([5_000, null]);
+    freshness.answered(echo(1_000, 7, { db: 200 }));
+    expect([freshness.readAtMs, freshness.provedReadAtMs]).toEqual([5_000, 800]);
+    freshness.answered({ ...echo(6_000, 7), fresh: true });
+    expect([freshness.readAtMs, freshness.provedReadAtMs]).toEqual([6_000, 6_000]);
+  });
 });

@@ -28,8 +28,10 @@ export interface Witness extends Point {
 }
 
 export class Freshness {
-  /** For "is this key new?": any read of the database will do. */
+  /** For "is this key new?": any read of the database will do, but only what was asked from here says when it was made. */
   readonly #read = new Dating();
+  /** The same by pings from above. One that was held up on its way looks younger than it is. */
+  #heardReadAtMs = Number.NEGATIVE_INFINITY;
   /** Of what was asked since the clocks last disagreed. */
   readonly #certain = new Dating();
   /** The best guess while there is none of those. */
@@ -61,11 +63,11 @@ export class Freshness {
   }
 
   /**
-   * The one-way `ping` of protocol 1, whose revision is applied. Nobody knows when it was sent, so it dates what was read and never the
-   * witness.
+   * The one-way `ping` of protocol 1, whose revision is applied. Nobody knows when it was sent, so it says about how old knowledge is, and proves
+   * nothing: neither the witness nor that a key was not made a moment ago.
    */
   confirmed(readAtMs: number): void {
-    this.#read.take({ epoch: 0, rev: 0, atMs: readAtMs });
+    this.#heardReadAtMs = Math.max(this.#heardReadAtMs, readAtMs);
   }
 
   /** Wall and monotonic clock were found in disagreement at `atMs`: what is known may be older than it seems. */
@@ -75,8 +77,14 @@ export class Freshness {
     this.#certain.forget();
   }
 
-  /** Time of the newest read of the database that is applied; null: none yet in this process. */
+  /** Time of the newest read of the database that is applied, as far as can be told; null: none yet in this process. */
   get readAtMs(): number | null {
+    const atMs = Math.max(this.#heardReadAtMs, this.provedReadAtMs ?? Number.NEGATIVE_INFINITY);
+    return atMs === Number.NEGATIVE_INFINITY ? null : atMs;
+  }
+
+  /** Everything that was committed before is applied, whatever was held up on its way; null: nothing is proved in this process yet. */
+  get provedReadAtMs(): number | null {
     return this.#read.newest?.atMs ?? null;
   }
 

@@ -22,6 +22,7 @@ function rig(changes: Partial<GatewayStatsSources> = {}) {
     shipper: { acknowledgedSeq: 7, backlogRecords: 1, oldestUnshippedAgeMs: 12.4 },
     requests: { counts: state.counts, inFlight: { value: 4 } },
     isDraining: () => false,
+    dependencies: () => ({ controlPlane: null, mirror: null }),
     eventLoop: { p99Ms: () => 1.2345, stop() {} },
     disk: async () => {
       state.diskLooks++;

@@ -1,7 +1,7 @@
 import { readdir, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import type { ConfigurationReport, GatewayStats } from '../../feed/protocol.ts';
+import type { ConfigurationReport, GatewayDependencies, GatewayStats } from '../../feed/protocol.ts';
 import type { RequestCounts } from '../request-metrics.ts';
 
 /** Where the figures are; all are read without waiting. */
@@ -20,6 +20,7 @@ export interface GatewayStatsSources {
   };
   readonly requests: { readonly counts: Readonly<RequestCounts>; readonly inFlight: { readonly value: number } };
   readonly isDraining: () => boolean;
+  readonly dependencies: () => GatewayDependencies;
   readonly eventLoop: EventLoopDelay;
   readonly disk: () => Promise<DiskFigures>;
   readonly rssBytes?: () => number;
@@ -83,6 +84,7 @@ export function createGatewayStats(sources: GatewayStatsSources): () => GatewayS
       errorsPerMinute: lastMinute.errors,
       tooManyPerMinute: lastMinute.tooMany,
       draining: sources.isDraining(),
+      dependencies: sources.dependencies(),
     };
   };
 }

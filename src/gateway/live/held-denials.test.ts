@@ -2,7 +2,9 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { accountChange, accountOf } from '../../../tests/support/accounts.ts';
 import { at, keyChange, principalOf, recordingLog, tokenOf } from '../../../tests/support/principals.ts';
+import type { Account, AccountKind } from '../../domain/account.ts';
 import type { DenialReply, DenialReport } from '../../feed/protocol.ts';
 import { DENIALS_PER_REPORT_MAX } from '../../feed/protocol.ts';
 import { DENIALS_KEPT_MAX, HeldDenials } from './held-denials.ts';
@@ -91,6 +93,43 @@ describe('denials of the epoch before', () => {
       { gatewayId: 'g/0', session: 's', epoch: 2, blocked: [tokenOf('b')], deleted: [] },
       { gatewayId: 'g/0', session: 's', epoch: 2, blocked: [], deleted: [tokenOf('d')] },
     ]);
+  });
+
+  it('of accounts stay in force: those that the new one allows, and customers that it has forgotten', async () => {
+    const { store, denials, reports } = rig();
+    const fillAccounts = (epoch: number, ...accounts: Account[]): void => {
+      const collector = store.beginSnapshot();
+      collector.addAccounts(accounts);
+      collector.commit(at(20, epoch));
+    };
+    const blocked = { blocked: true };
+    fillAccounts(
+      1,
+      accountOf('team', 'back', blocked),
+      accountOf('team', 'still', blocked),
+      accountOf('team', 'gone', blocked),
+      accountOf('customer', 'gone', blocked),
+      accountOf('user', 'free'),
+    );
+    denials.begin();
+    denials.proceed();
+    fillAccounts(2, accountOf('team', 'back'), accountOf('team', 'still', blocked), accountOf('user', 'free'));
+    denials.replaced(true);
+    const isBlocked = (kind: AccountKind, id: string) => store.account(kind, id)?.blocked === true;
+    expect([isBlocked('team', 'back'), isBlocked('customer', 'gone'), isBlocked('user', 'free')]).toEqual([
+      ...[true, true, false],
+    ]);
+    const change = accountChange(21, 'team', 'back');
+    store.applyDelta(at(21, 2), [change]);
+    expect(denials.applied(at(21, 2), [change])).toBe('held');
+    expect(isBlocked('team', 'back')).toBe(true);
+    await denials.report(2);
+    expect(reports.taken).toEqual([
+      { gatewayId: 'g/0', session: 's', epoch: 2, blocked: ['team:back', 'customer:gone'], deleted: [] },
+    ]);
+    // A process that is started again refuses them as well.
+    const next = rig(store).denials;
+    expect(next.size).toBe(2);
   });
 
   it('hold against deltas until the control plane has taken them over and that is applied here', async () => {

@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Account, type AccountKind, accountKey, denialName, parseAccountKey } from '../../domain/account.ts';
 import type { Change, Position } from '../../domain/change.ts';
 import type { KeyDigest } from '../../domain/virtual-key.ts';
 import { parseDenialReply } from '../../feed/codec.ts';
@@ -9,7 +10,7 @@ import { writeFileAtomicSync } from '../../util/atomic-file.ts';
 import type { FeedTransport } from './feed-transport.ts';
 import type { PrincipalStore, StoreContents } from './principal-store.ts';
 
-/** Keys kept of each kind; a database that forgot more revocations than that is for a person. */
+/** Keys (and accounts) kept of each kind; a database that forgot more revocations than that is for a person. */
 export const DENIALS_KEPT_MAX = 100_000;
 /** Keys looked at for each frame of the snapshot that replaces them, so that no request waits for all of them. */
 const KEYS_PER_STEP = 2_000;
@@ -26,8 +27,8 @@ export interface HeldDenialsOptions {
 }
 
 /**
- * Denials win: when history is replaced (a new epoch), the keys that were blocked or deleted in the one before and that the new one allows
- * are refused here all the same, and reported to the control plane, until it has blocked them itself.
+ * Denials win: when history is replaced (a new epoch), the keys that were blocked or deleted in the one before, the accounts that were blocked,
+ * and that the new one allows are refused here all the same, and reported to the control plane, until it has blocked them itself.
  */
 export class HeldDenials {
   readonly #options: HeldDenialsOptions;
@@ -75,7 +76,11 @@ export class HeldDenials {
     this.#collecting = null;
     if (newEpoch && before !== null) {
       before.proceed(Number.POSITIVE_INFINITY);
-      const isAllowed = (token: string): boolean => store.key(token as KeyDigest)?.principal.blocked === false;
+      const isAllowed = (name: string): boolean => {
+        const account = parseAccountKey(name);
+        if (account !== null) return isAllowedAccount(store.account(account.kind, account.id), account.kind);
+        return store.key(name as KeyDigest)?.principal.blocked === false;
+      };
       for (const token of before.blocked) if (isAllowed(token)) this.#blocked.add(token);
       for (const token of before.deleted) if (isAllowed(token)) this.#deleted.add(token);
       if (before.left > 0) log.error({ left: before.left }, TOO_MANY);
@@ -93,7 +98,7 @@ export class HeldDenials {
     if (this.size === 0) return 'released';
     const answered = this.#answered;
     if (answered === null || answered.epoch !== position.epoch || position.rev < answered.rev) {
-      const again = changes.filter(({ id }) => this.#blocked.has(id) || this.#deleted.has(id)).map(({ id }) => id);
+      const again = changes.map(denialName).filter((name) => this.#blocked.has(name) || this.#deleted.has(name));
       if (again.length > 0) this.#options.store.deny(again);
       return 'held';
     }
@@ -160,7 +165,7 @@ const HELD =
 const TOO_MANY =
   'More keys were blocked or deleted before the history of the database was replaced than are kept. Compare the keys of the database with the audit log';
 
-/** The denied keys of a store, found step by step. */
+/** The denied keys of a store, found step by step, and its blocked accounts. */
 class Collecting {
   readonly blocked: string[] = [];
   readonly deleted: string[] = [];
@@ -170,6 +175,7 @@ class Collecting {
   readonly #deletedTokens: Iterator<string>;
 
   constructor(contents: StoreContents) {
+    for (const { kind, id, blocked } of contents.accounts) if (blocked) this.#keep(this.blocked, accountKey(kind, id));
     this.#keys = contents.keys()[Symbol.iterator]();
     this.#deletedTokens = contents.deletedTokens()[Symbol.iterator]();
   }
@@ -188,6 +194,11 @@ class Collecting {
     if (list.length < DENIALS_KEPT_MAX) list.push(token);
     else this.left += 1;
   }
+}
+
+/** A customer that is in no feed is allowed too. */
+function isAllowedAccount(account: Account | undefined, kind: AccountKind): boolean {
+  return account === undefined ? kind === 'customer' : !account.blocked;
 }
 
 function pages(tokens: readonly string[]): string[][] {

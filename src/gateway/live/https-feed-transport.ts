@@ -35,6 +35,10 @@ export class HttpsFeedTransport implements FeedTransport {
     this.#options = options;
   }
 
+  get address(): string {
+    return new URL(this.#address(this.#index)).origin;
+  }
+
   stream(path: string, body: string, handler: FeedStreamHandler): { close(): void } {
     const abort = new AbortController();
     let open = true;
@@ -115,17 +119,21 @@ export class HttpsFeedTransport implements FeedTransport {
     signal: AbortSignal,
   ): Promise<{ readonly answer: ControlPlaneAnswer; readonly refused: string }> {
     const { client, signer } = this.#options;
-    const send = (nonce?: string): Promise<ControlPlaneAnswer> =>
-      client.post(this.#address(index), { path, headers: signer.headers(path, body, nonce), body, signal });
-    let answer = await send();
+    const send = (headers: Readonly<Record<string, string>>): Promise<ControlPlaneAnswer> =>
+      client.post(this.#address(index), { path, headers, body, signal });
+    const ofSession = signer.sessionHeaders(path, body);
+    let answer = await send(ofSession ?? signer.headers(path, body));
+    const attemptsMax = ofSession === null ? ATTEMPTS_MAX : ATTEMPTS_MAX + 1;
+    if (ofSession !== null && (answer.status === 200 || answer.status === 204)) signer.sessionTaken();
     for (let attempt = 1; answer.status !== 200 && answer.status !== 204; attempt++) {
       const refusal = parseRefusal(await readAll(answer.body));
       const nonce = answer.status === 401 || answer.status === 403 ? signer.learn(refusal) : null;
-      if (nonce === null || attempt > ATTEMPTS_MAX) {
+      if (nonce === null || attempt > attemptsMax) {
         this.#report(refusal.code, refusal.error);
         return { answer, refused: refusal.error };
       }
-      answer = await send(nonce);
+      // Signed, whatever it was before.
+      answer = await send(signer.headers(path, body, nonce));
     }
     this.#reported = null;
     return { answer, refused: '' };

@@ -1,3 +1,4 @@
+import type { Account, AccountKind } from '../../domain/account.ts';
 import type { Position } from '../../domain/change.ts';
 import type { Configuration } from '../../domain/configuration.ts';
 import type { FenceTimes } from '../../domain/fence.ts';
@@ -19,6 +20,10 @@ export interface Knowledge {
   key(digest: KeyDigest): KeyEntry | undefined;
   /** True for a key deleted within the last 30 days. */
   isDeleted(digest: KeyDigest): boolean;
+  /** One look-up. Undefined: there is none, and nothing is forbidden by it. */
+  account(kind: AccountKind, id: string): Account | undefined;
+  /** Another number after each change of an account. */
+  readonly accountsVersion: number;
   /** Secret of the check in generated keys (32 bytes), or null before the first snapshot. */
   readonly fleetKey: Buffer | null;
   /** Milliseconds since the database was last read with what is known here; Infinity when never in this process. Says whether a key may be new. */

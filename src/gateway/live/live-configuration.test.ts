@@ -10,6 +10,7 @@ import type { JsonObject } from '../../domain/virtual-key.ts';
 import { createLog } from '../../observe/log.ts';
 import { fingerprint, seal } from '../../util/sealed-value.ts';
 import { ConfigurationGuard, GOOD_FILE, TRIAL_FILE } from './configuration-guard.ts';
+import { CRASHES_MAX, CRASHES_WITHOUT_GOOD_MAX } from './configuration-trial.ts';
 import { LiveConfiguration } from './live-configuration.ts';
 
 const SALT = 'salt of the tests';
@@ -329,8 +330,9 @@ describe('the guard against crash loops', () => {
   it('has nothing of the database left when nothing was ever good', () => {
     file = fileWith(model('file'));
     put(model('bad'));
-    for (let n = 0; n < 2; n++) {
-      start();
+    for (let n = 0; n < CRASHES_WITHOUT_GOOD_MAX; n++) {
+      // Until then it is tried: whoever kills processes from outside leaves no better one.
+      expect(names(start().live.current)).toEqual(['bad', 'file']);
       crash();
     }
     expect(names(start().live.current)).toEqual(['file']);
@@ -360,7 +362,7 @@ describe('the guard against crash loops', () => {
 
   it('lets a reload try again what was rejected', async () => {
     put(model('bad'));
-    for (let n = 0; n < 2; n++) {
+    for (let n = 0; n < CRASHES_WITHOUT_GOOD_MAX; n++) {
       start();
       crash();
     }
@@ -372,6 +374,37 @@ describe('the guard against crash loops', () => {
     expect(live.report()).toMatchObject({ rev: 1, rejected: null });
     await passTrial(third);
     expect(trialFile()).toBe(false);
+  });
+
+  it('has something good to fall back on although models change more often than a trial takes', async () => {
+    put(model('a'));
+    const first = start();
+    for (let n = 0; n < 4; n++) {
+      vi.advanceTimersByTime(TRIAL_MS * 0.6);
+      await first.guard.saved;
+      put(model(`later-${n}`));
+      first.live.storeChanged();
+    }
+    expect(first.guard.lastGood.models.map(({ id }) => id)).toEqual(['a', 'later-0']);
+    for (let n = 0; n < CRASHES_MAX; n++) {
+      crash();
+      start();
+    }
+    expect(names(start().live.current)).toEqual(['a', 'later-0']);
+  });
+
+  it('forgets the crashes before a configuration that has proved good', async () => {
+    put(model('a'));
+    await passTrial(start());
+    for (let n = 0; n < 2 * CRASHES_MAX; n++) {
+      crash();
+      put(model(`later-${n}`));
+      const next = start();
+      expect(names(next.live.current)).toContain(`later-${n}`);
+      put(model(`more-${n}`));
+      next.live.storeChanged();
+      await passTrial(next);
+    }
   });
 
   it('has no trial without models in the database: a killed process proves nothing', () => {

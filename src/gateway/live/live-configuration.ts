@@ -132,6 +132,20 @@ export class LiveConfiguration {
     }
   }
 
+  /** The same configuration with the prices as they are now. */
+  pricesChanged(): void {
+    const compiled = this.#attempt(this.#models);
+    if (typeof compiled === 'string') {
+      this.#options.log.error(
+        { reason: compiled },
+        'The configuration can not be compiled with the new prices; the one before stays in force',
+      );
+      return;
+    }
+    this.#current = compiled;
+    this.#options.onChange(compiled);
+  }
+
   #use(models: GoodModels, compiled: Configuration): void {
     this.#options.guard.activating(models);
     this.#models = models;
@@ -213,7 +227,7 @@ export class LiveConfiguration {
 const NO_MODELS: GoodModels = { rev: 0, modelsHash: EMPTY_MODELS_HASH, models: [] };
 
 const CRASH_LOOP =
-  'crash loop: processes ended twice within a minute of starting to use it. SIGHUP, or any later change of a model, has it tried again.';
+  'crash loop: processes ended again and again within a minute of starting to use it. SIGHUP, or any later change of a model, has it tried again.';
 const OVERRIDES =
   'The configuration file has other content for models of the database with the same id; on this instance the file counts';
 

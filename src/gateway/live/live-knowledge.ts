@@ -1,3 +1,4 @@
+import type { Account, AccountKind } from '../../domain/account.ts';
 import type { Position } from '../../domain/change.ts';
 import type { Configuration } from '../../domain/configuration.ts';
 import { FENCE_MS, type FenceTimes } from '../../domain/fence.ts';
@@ -24,7 +25,7 @@ export class LiveKnowledge implements Knowledge {
   /** Swapped whole by the composition root when `config.yaml` is read again. */
   configuration: Configuration;
   readonly fences: FenceTimes;
-  /** Called when knowledge was dated again, with the time of the read that it contains. */
+  /** Called when knowledge has changed or was dated again, with the time of the read that it is proved to contain; -∞: none yet. */
   onDated: (readAtMs: number) => void = () => {};
   /** Called with each ping from above: the feed is alive. */
   onConfirmed: () => void = () => {};
@@ -62,6 +63,14 @@ export class LiveKnowledge implements Knowledge {
     return this.#store.isDeleted(digest);
   }
 
+  account(kind: AccountKind, id: string): Account | undefined {
+    return this.#store.account(kind, id);
+  }
+
+  get accountsVersion(): number {
+    return this.#store.accountsVersion;
+  }
+
   /** Called when the position of the store has moved, behind the move. */
   applied(): void {
     this.#follow();
@@ -82,7 +91,6 @@ export class LiveKnowledge implements Knowledge {
    */
   confirm(receivedAtMs: number, dbAgeMs: number): void {
     this.#freshness.confirmed(receivedAtMs - dbAgeMs);
-    this.#dated();
     this.onConfirmed();
   }
 
@@ -116,7 +124,6 @@ export class LiveKnowledge implements Knowledge {
   }
 
   #dated(): void {
-    const { readAtMs } = this.#freshness;
-    if (readAtMs !== null) this.onDated(readAtMs);
+    this.onDated(this.#freshness.provedReadAtMs ?? Number.NEGATIVE_INFINITY);
   }
 }

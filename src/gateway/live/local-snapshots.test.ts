@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { accountChange, accountOf } from '../../../tests/support/accounts.ts';
 import { eventually } from '../../../tests/support/eventually.ts';
 import { pick } from '../../../tests/support/length.ts';
 import {
@@ -263,6 +264,32 @@ describe.each([
       await gateway.snapshots.settled();
       expect(gateway.recorded.text()).toContain('from revision 0 to 2, not to 4');
       expect(reboot().state).toEqual(gateway.state);
+    });
+
+    it('starts with the accounts that it had, from the snapshot, the deltas and a merge of both', async () => {
+      const gateway = new Gateway({ framesMax: 4 });
+      const collector = gateway.store.beginSnapshot();
+      collector.addAccounts([accountOf('team', 'x', { blocked: true }), accountOf('user', 'y', { models: ['ä\n'] })]);
+      collector.commit(at(0));
+      gateway.snapshots.storeReplaced();
+      await gateway.snapshots.settled();
+      expect(reboot().state).toEqual(gateway.state);
+      gateway.change(accountChange(1, 'team', 'x'));
+      gateway.change(accountChange(2, 'customer', 'z', { blocked: true }));
+      expect(reboot().state).toEqual(gateway.state);
+      gateway.change(accountChange(3, 'user', 'y', null));
+      gateway.change(keyChange(4, 'k', { budgetId: 'b' }));
+      await gateway.snapshots.settled();
+      expect(snapshotNames()).toHaveLength(2);
+      const next = reboot();
+      expect(next.state).toEqual(gateway.state);
+      expect(next.store.account('customer', 'z')?.blocked).toBe(true);
+      expect(next.snapshots.isPartial).toBe(false);
+    });
+
+    it('says of a file that an earlier version wrote that a whole snapshot is wanted', () => {
+      writeFileSync(join(directory, 'snapshot-0000000001-0000000000000012.snap'), lineSnapshot(2, at(12)));
+      expect(reboot().snapshots.isPartial).toBe(true);
     });
 
     it('reads the lines of formats 1 and 2', () => {

@@ -4,11 +4,18 @@ import type { Change, Position } from '../../domain/change.ts';
 import { isBefore } from '../../feed/codec.ts';
 import type { Log } from '../../observe/log.ts';
 import { type DeltaLogFs, DeltaLogWriter, nodeDeltaLogFs, replayDeltaLog } from './delta-log.ts';
+import { type Denial, DenialLog } from './denial-log.ts';
 import { ForeignInstallationError } from './foreign-installation.ts';
 import type { MergeRequest } from './packed/merge-base.ts';
 import { mergeBaseInWorker } from './packed/merge-base-in-worker.ts';
 import type { PrincipalStore } from './principal-store.ts';
-import { readSnapshotFile, SnapshotFormatError, type SnapshotHeader, writeSnapshotFile } from './snapshot-file.ts';
+import {
+  readSnapshotFile,
+  SNAPSHOT_FORMAT_WHOLE,
+  SnapshotFormatError,
+  type SnapshotHeader,
+  writeSnapshotFile,
+} from './snapshot-file.ts';
 import { deltaLogName, deltaLogsIn, type NamedPoint, snapshotName, snapshotsIn } from './snapshot-names.ts';
 
 /** Snapshots kept: the newest, and two to fall back on when that is damaged. */
@@ -54,6 +61,7 @@ export class LocalSnapshots {
   readonly #bytesMax: number;
   readonly #writeRetryMs: number;
   readonly #fs: DeltaLogFs;
+  readonly #denials: DenialLog;
   readonly #region: string | null;
   readonly #merge: (request: MergeRequest) => Promise<void>;
   #deltaLog: DeltaLogWriter | null = null;
@@ -69,6 +77,7 @@ export class LocalSnapshots {
   #wanted: 'merged' | 'from memory' | null = null;
   #retry: NodeJS.Timeout | null = null;
   #closed = false;
+  #isPartial = false;
 
   constructor(options: LocalSnapshotsOptions) {
     this.#directory = options.directory;
@@ -81,6 +90,7 @@ export class LocalSnapshots {
     this.#region = options.region ?? null;
     this.#merge = options.merge ?? mergeBaseInWorker;
     mkdirSync(this.#directory, { recursive: true, mode: 0o700 });
+    this.#denials = new DenialLog({ directory: this.#directory, store: this.#store, log: this.#log, fs: this.#fs });
   }
 
   /**
@@ -103,9 +113,11 @@ export class LocalSnapshots {
       }
       const base: Position = { installation: header.installation, epoch: header.epoch, rev: header.rev };
       collector.commit(base, header.head);
+      this.#isPartial = header.format < SNAPSHOT_FORMAT_WHOLE;
       this.#replay(base);
       this.#base = base;
       this.#complete = true;
+      this.#denials.restore();
       return this.#store.position;
     }
     return null;
@@ -127,14 +139,31 @@ export class LocalSnapshots {
     }
     if (best === null) return null;
     if (last !== best.directory) this.#readFrom(best.directory);
+    // Whoever of them heard a denial: it is one.
+    this.#denials.restore(directories);
     this.#log.info({ ...best.position, from: best.directory }, 'Started from the copy of another slot');
     this.storeReplaced();
     return this.#store.position;
   }
 
+  /** What was restored was written by an older version, and lacks what that did not know: a whole snapshot is wanted. */
+  get isPartial(): boolean {
+    return this.#isPartial;
+  }
+
   /** What the files lead to, or null while that is not what the store holds. */
   get persisted(): Position | null {
     return this.#complete ? this.#store.position : null;
+  }
+
+  /** Refuses keys ahead of the delta that says so, and keeps that over a restart. */
+  deny(denial: Denial): void {
+    this.#denials.append(denial);
+  }
+
+  /** Called right behind each change of the store, without changes for a snapshot, before anything is answered from it. */
+  denyAgain(changes: readonly Change[] | null): void {
+    this.#denials.applied(this.#store.position!, changes);
   }
 
   /** Called after a delta was applied to the store. It is in the file when `onPersisted` has been called for it. */
@@ -151,7 +180,7 @@ export class LocalSnapshots {
       return;
     }
     this.#frames += 1;
-    if (this.#complete) this.onPersisted(to);
+    if (this.#complete) this.#reached(to);
     if (this.#frames >= this.#framesMax || this.#bytes >= this.#bytesMax || this.#files >= DELTA_FILES_MAX) {
       this.#renew('merged');
     }
@@ -174,6 +203,7 @@ export class LocalSnapshots {
     if (this.#retry !== null) clearTimeout(this.#retry);
     await this.settled();
     this.#closeDeltaLog();
+    this.#denials.close();
   }
 
   /** One snapshot is written at a time; what is asked for meanwhile is one more, of what the store holds then. */
@@ -222,8 +252,13 @@ export class LocalSnapshots {
     this.#base = base;
     this.#complete = true;
     const position = this.#store.position;
-    if (position !== null) this.onPersisted(position);
+    if (position !== null) this.#reached(position);
     this.#prune();
+  }
+
+  #reached(position: Position): void {
+    this.#denials.persisted(position);
+    this.onPersisted(position);
   }
 
   /** What is on disk may not lead to where it should: until that is known again, nothing is reported as persisted. */
@@ -298,6 +333,7 @@ export class LocalSnapshots {
       let head: string | null;
       try {
         const header = readSnapshotFile(join(directory, name), collector);
+        this.#isPartial = header.format < SNAPSHOT_FORMAT_WHOLE;
         position = { installation: header.installation, epoch: header.epoch, rev: header.rev };
         head = header.head ?? null;
       } catch {

@@ -1,5 +1,7 @@
 import type { Position } from '../../domain/change.ts';
+import type { MirrorState } from '../../feed/protocol.ts';
 import type { Log } from '../../observe/log.ts';
+import type { Clock } from '../../util/clock.ts';
 import type { SnapshotMirror } from './snapshot-mirror.ts';
 
 /** The mirror is at most so much older than what is on disk here. */
@@ -12,6 +14,7 @@ export interface MirrorKeeperOptions {
   readonly position: () => Position | null;
   /** Wall clock of the newest witness, or null. */
   readonly witnessAtMs: () => number | null;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly log: Log;
   readonly intervalMs?: number;
 }
@@ -21,10 +24,22 @@ export class MirrorKeeper {
   readonly #options: MirrorKeeperOptions;
   #timer: NodeJS.Timeout | null = null;
   #copying: Promise<void> | null = null;
-  #failed = false;
+  #writtenAtMs: number | null = null;
+  #failure: string | null = null;
 
   constructor(options: MirrorKeeperOptions) {
     this.#options = options;
+  }
+
+  /** For people; null: it writes none. */
+  get state(): MirrorState | null {
+    const { clock, mirror } = this.#options;
+    if (!mirror.isWritable) return null;
+    const writtenAtMs = this.#writtenAtMs;
+    return {
+      writtenAgeMs: writtenAtMs === null ? null : Math.round(clock.monotonicMs() - writtenAtMs),
+      failure: this.#failure,
+    };
   }
 
   run(): void {
@@ -43,19 +58,21 @@ export class MirrorKeeper {
   }
 
   #copy(): void {
-    const { mirror, position, slotDir, witnessAtMs, log } = this.#options;
+    const { clock, mirror, position, slotDir, witnessAtMs, log } = this.#options;
     const at = position();
     if (at === null || this.#copying !== null) return;
     this.#copying = mirror
       .publish(slotDir, at, witnessAtMs())
       .then(
         () => {
-          if (this.#failed) log.info({}, 'The snapshot mirror is written again');
-          this.#failed = false;
+          if (this.#failure !== null) log.info({}, 'The snapshot mirror is written again');
+          this.#failure = null;
+          this.#writtenAtMs = clock.monotonicMs();
         },
         (error: unknown) => {
-          if (!this.#failed) log.warn({ error }, 'The snapshot mirror could not be written; it is tried again');
-          this.#failed = true;
+          if (this.#failure === null)
+            log.warn({ error }, 'The snapshot mirror could not be written; it is tried again');
+          this.#failure = error instanceof Error ? error.message : String(error);
         },
       )
       .finally(() => {

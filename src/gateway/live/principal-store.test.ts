@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { accountChange, accountOf } from '../../../tests/support/accounts.ts';
 import { pick } from '../../../tests/support/length.ts';
 import {
   at,
@@ -88,6 +89,57 @@ describe.each([
     expect(contents.position).toEqual(at(1));
   });
 
+  it('knows accounts by kind and id, and counts each change of one', () => {
+    const store = storeWith();
+    const versions = [store.accountsVersion];
+    store.applyDelta(at(2), [accountChange(2, 'team', 'x', { blocked: true }), accountChange(2, 'user', 'x')]);
+    expect([store.account('team', 'x')?.blocked, store.account('user', 'x')?.blocked]).toEqual([true, false]);
+    expect([store.account('customer', 'x'), store.account('team', 'user:x')]).toEqual([undefined, undefined]);
+    versions.push(store.accountsVersion);
+    store.applyDelta(at(3), [accountChange(3, 'team', 'x', null)]);
+    expect([store.account('team', 'x'), store.accountCount]).toEqual([undefined, 1]);
+    versions.push(store.accountsVersion);
+    store.beginSnapshot().commit(at(4));
+    versions.push(store.accountsVersion);
+    expect(new Set(versions).size).toBe(4);
+  });
+
+  it('refuses an account that is denied, known or not, until a delta says what it is', () => {
+    const store = storeWith();
+    store.applyDelta(at(2), [accountChange(2, 'team', 'x')]);
+    store.deny(['team:x', 'customer:never seen', 'nothing:x']);
+    expect(store.account('team', 'x')?.blocked).toBe(true);
+    expect(store.account('customer', 'never seen')?.blocked).toBe(true);
+    expect(store.accountCount).toBe(2);
+    store.applyDelta(at(3), [accountChange(3, 'team', 'x'), accountChange(3, 'customer', 'never seen', null)]);
+    expect(store.account('team', 'x')).toEqual(accountOf('team', 'x'));
+    expect(store.account('customer', 'never seen')).toBeUndefined();
+  });
+
+  it('has another set hash when an account is another one, whatever the order of its fields', () => {
+    const hashOf = (...changes: Change[]): string => {
+      const store = storeWith('a');
+      store.applyDelta(at(2), changes);
+      return store.setHash;
+    };
+    const limits = { modelRpm: { b: 1, a: 2 } };
+    const ordered = accountChange(2, 'team', 'x', {
+      models: ['m'],
+      limits: { ...accountOf('team', 'x').limits, ...limits },
+    });
+    const reversed = JSON.parse(
+      JSON.stringify(ordered, (_, value) =>
+        typeof value === 'object' && value !== null && !Array.isArray(value)
+          ? Object.fromEntries(Object.entries(value).reverse())
+          : value,
+      ),
+    ) as Change;
+    expect(hashOf(reversed)).toBe(hashOf(ordered));
+    expect(hashOf(accountChange(2, 'team', 'x', { blocked: true }))).not.toBe(hashOf(accountChange(2, 'team', 'x')));
+    expect(hashOf(accountChange(2, 'team', 'x'))).not.toBe(hashOf());
+    expect(hashOf(accountChange(2, 'team', 'x'), accountChange(2, 'team', 'x', null))).toBe(hashOf());
+  });
+
   it('is the same after a snapshot and the deltas behind it as after a later snapshot', () => {
     const name = fc.constantFrom('a', 'b', 'c', 'd');
     const change = fc.oneof(
@@ -104,6 +156,11 @@ describe.each([
       fc.integer().map(
         (value) =>
           (rev: number): Change => ({ rev, kind: 'setting', id: 's', value }),
+      ),
+      fc.tuple(fc.constantFrom('team' as const, 'customer' as const), name, fc.option(fc.boolean())).map(
+        ([kind, id, blocked]) =>
+          (rev: number): Change =>
+            accountChange(rev, kind, id, blocked === null ? null : { blocked }),
       ),
     );
     fc.assert(
@@ -122,6 +179,7 @@ describe.each([
         );
         snapshot.addDeletedKeys([...contents.deletedTokens()]);
         snapshot.addSettings(contents.settings);
+        snapshot.addAccounts(contents.accounts);
         snapshot.commit(contents.position);
         const rest = changes.slice(cut);
         copy.applyDelta(at(rest.at(-1)?.rev ?? contents.position.rev), rest);

@@ -1,8 +1,11 @@
 import { hash } from 'node:crypto';
+import type { Account, AccountKind } from '../../domain/account.ts';
 import { type Change, type Position, type Revision, SETTING_FLEET_KEY } from '../../domain/change.ts';
+import { canonicalJson } from '../../domain/json-fields.ts';
 import type { StoredModel } from '../../domain/stored-model.ts';
 import type { JsonValue, KeyDigest, Principal } from '../../domain/virtual-key.ts';
 import type { KeyWithSpend } from '../../feed/protocol.ts';
+import { AccountMap } from './account-map.ts';
 import type { KeyEntry } from './knowledge.ts';
 
 /**
@@ -18,6 +21,13 @@ export interface PrincipalStore {
   /** The entry of a key that a request holds on to stays true whatever happens meanwhile, and what is settled on it is not lost. */
   key(digest: KeyDigest): KeyEntry | undefined;
   isDeleted(digest: KeyDigest): boolean;
+  /** One look-up. Undefined: there is none, and nothing is forbidden by it. */
+  account(kind: AccountKind, id: string): Account | undefined;
+  readonly accountCount: number;
+  /** Accounts of which only the name is kept (`ACCOUNTS_MAX`). */
+  readonly accountsWithoutRoom: number;
+  /** Another number after each change of an account, so that what was made of accounts is known to be old. */
+  readonly accountsVersion: number;
   setting(id: string): JsonValue | undefined;
   /** 32 bytes, or null before the first snapshot. */
   readonly fleetKey: Buffer | null;
@@ -25,14 +35,17 @@ export interface PrincipalStore {
   readonly models: ReadonlyMap<string, StoredModel>;
   /** Revision that models or settings last changed at; of a snapshot, its own. */
   readonly configRev: Revision;
-  /** XOR of a digest per key, hex: equal at equal positions on all gateway processes. */
+  /** XOR of a digest per key and account, hex: equal at equal positions on all gateway processes. */
   readonly setHash: string;
   /** A snapshot is collected beside the store and changes nothing until `commit`, which swaps all of it at once. */
   beginSnapshot(): SnapshotCollector;
   /** Applies the changes that lead from the present position to `to`, in this call. */
   applyDelta(to: Position, changes: readonly Change[], head?: string | null): void;
-  /** These keys are refused from now on, until a delta or a snapshot says what they are. Unknown ones are none of its business. */
-  deny(tokens: readonly string[]): void;
+  /**
+   * These are refused from now on, until a delta or a snapshot says what they are: keys by digest, accounts by `accountKey`. Unknown keys
+   * are none of its business.
+   */
+  deny(names: readonly string[]): void;
   /** Everything as of now; later changes do not show in it. Quick: nothing that grows with the number of keys is copied. */
   contents(): StoreContents;
 }
@@ -42,6 +55,7 @@ export interface SnapshotCollector {
   addDeletedKeys(tokens: readonly string[]): void;
   addSettings(settings: Readonly<Record<string, JsonValue>>): void;
   addModels(models: readonly StoredModel[]): void;
+  addAccounts(accounts: readonly Account[]): void;
   /** All of a file, when nothing else is added. Its memory may become the store's. */
   addContents(contents: StoreContents): void;
   commit(position: Position, head?: string | null): void;
@@ -56,6 +70,7 @@ export interface StoreContents {
   readonly deletedCount: number;
   readonly settings: Readonly<Record<string, JsonValue>>;
   readonly models: readonly StoredModel[];
+  readonly accounts: readonly Account[];
   keys(): Iterable<{ readonly principal: Principal; readonly spendNano: bigint }>;
   deletedTokens(): Iterable<string>;
 }
@@ -70,6 +85,8 @@ export class MapPrincipalStore implements PrincipalStore {
   #models = new Map<string, StoredModel>();
   #configRev: Revision = 0;
   #setHash = new SetHash();
+  #accounts = new AccountMap(this.#setHash);
+  #accountsVersion = 0;
   #fleetKey: Buffer | null = null;
 
   get position(): Position | null {
@@ -108,6 +125,22 @@ export class MapPrincipalStore implements PrincipalStore {
     return this.#deleted.has(digest);
   }
 
+  account(kind: AccountKind, id: string): Account | undefined {
+    return this.#accounts.get(kind, id);
+  }
+
+  get accountCount(): number {
+    return this.#accounts.count;
+  }
+
+  get accountsWithoutRoom(): number {
+    return this.#accounts.withoutRoomCount;
+  }
+
+  get accountsVersion(): number {
+    return this.#accountsVersion;
+  }
+
   setting(id: string): JsonValue | undefined {
     return this.#settings.get(id);
   }
@@ -118,6 +151,7 @@ export class MapPrincipalStore implements PrincipalStore {
     const settings = new Map<string, JsonValue>();
     const models = new Map<string, StoredModel>();
     const setHash = new SetHash();
+    const accounts = new AccountMap(setHash);
     let configRev: Revision | null = null;
     const add = (principal: Principal, spendNano: bigint): void => {
       const former = keys.get(principal.token);
@@ -138,17 +172,23 @@ export class MapPrincipalStore implements PrincipalStore {
       addModels(list) {
         for (const model of list) models.set(model.id, model);
       },
+      addAccounts(list) {
+        for (const account of list) accounts.put(account);
+      },
       addContents(contents) {
         for (const { principal, spendNano } of contents.keys()) add(principal, spendNano);
         this.addDeletedKeys([...contents.deletedTokens()]);
         this.addSettings(contents.settings);
         this.addModels(contents.models);
+        this.addAccounts(contents.accounts);
         configRev = contents.configRev;
       },
       commit: (position, head = null) => {
         this.#models = models;
         this.#configRev = configRev ?? position.rev;
         this.#setHash = setHash;
+        this.#accounts = accounts;
+        this.#accountsVersion += 1;
         this.#keys = keys;
         this.#deleted = deleted;
         this.#settings = settings;
@@ -162,19 +202,23 @@ export class MapPrincipalStore implements PrincipalStore {
   applyDelta(to: Position, changes: readonly Change[], head: string | null = null): void {
     for (const change of changes) {
       if (change.kind === 'key') this.#applyKey(change.id, change.value);
-      else {
+      else if (change.kind === 'model' || change.kind === 'setting') {
         if (change.kind === 'setting') this.#applySetting(change.id, change.value);
         else if (change.value === null) this.#models.delete(change.id);
         else this.#models.set(change.id, change.value);
         this.#configRev = change.rev;
+      } else {
+        this.#accounts.apply(change);
+        this.#accountsVersion += 1;
       }
     }
     this.#position = to;
     this.#head = head;
   }
 
-  deny(tokens: readonly string[]): void {
-    for (const token of tokens) {
+  deny(names: readonly string[]): void {
+    if (this.#accounts.deny(names)) this.#accountsVersion += 1;
+    for (const token of names) {
       const entry = this.#keys.get(token);
       if (entry === undefined || entry.principal.blocked) continue;
       this.#setHash.toggle(entry.principal);
@@ -196,6 +240,7 @@ export class MapPrincipalStore implements PrincipalStore {
       deletedCount: deleted.length,
       settings: Object.fromEntries(this.#settings),
       models: [...this.#models.values()],
+      accounts: this.#accounts.all(),
       keys: () => keys,
       deletedTokens: () => deleted,
     };
@@ -225,7 +270,7 @@ export class MapPrincipalStore implements PrincipalStore {
 
 type MutableKeyEntry = { -readonly [Field in keyof KeyEntry]: KeyEntry[Field] };
 
-/** Order-free digest of a set of principals: each goes in and out by the same operation. */
+/** Order-free digest of a set of principals and accounts: each goes in and out by the same operation. */
 export class SetHash {
   readonly #sum: Buffer;
 
@@ -235,7 +280,11 @@ export class SetHash {
   }
 
   toggle(principal: Principal): void {
-    const digest = hash('sha256', principalText(principal), 'buffer');
+    this.toggleDigest(hash('sha256', principalText(principal), 'buffer'));
+  }
+
+  /** Of 32 bytes. */
+  toggleDigest(digest: Buffer): void {
     for (let index = 0; index < 32; index += 1) this.#sum[index]! ^= digest[index]!;
   }
 
@@ -246,7 +295,10 @@ export class SetHash {
 
 /** The same for equal principals, in whatever order their fields came; fields of a later version stand behind the others. */
 function principalText(principal: Principal): string {
-  return JSON.stringify({ ...IN_ORDER, ...principal });
+  const { limits, budgets, budgetId, ...others } = principal;
+  const text = JSON.stringify({ ...IN_ORDER, ...others });
+  if (limits === undefined && budgets === undefined && budgetId === undefined) return text;
+  return text + canonicalJson(JSON.parse(JSON.stringify({ limits, budgets, budgetId })) as JsonValue);
 }
 
 const IN_ORDER: Principal = {

@@ -19,8 +19,10 @@ import { type DirectoryPlace, PackedFileError, readPackedBody, writePackedBody }
 import { packedContentsOf } from './packed/packed-principal-store.ts';
 import type { SnapshotCollector, StoreContents } from './principal-store.ts';
 
-/** 1 had no models, 1 and 2 were lines; files of both are still read. */
-export const SNAPSHOT_FORMAT = 3;
+/** 1 had no models, 1 and 2 were lines, 3 had no accounts and no further terms of keys; files of all are still read. */
+export const SNAPSHOT_FORMAT = 4;
+/** What is missing in a file of an earlier format may restrict somebody: it is used, and a whole snapshot is asked for at once. */
+export const SNAPSHOT_FORMAT_WHOLE = 4;
 const SNAPSHOT_FORMAT_MIN = 1;
 const PACKED_FORMAT_MIN = 3;
 export const SNAPSHOT_HEADER_BYTES = 1_024;

@@ -4,15 +4,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { at, INSTALLATION, keyChange, principalOf, recordingLog, tokenOf } from '../../../tests/support/principals.ts';
 import type { Configuration } from '../../domain/configuration.ts';
-import type { DownFrame } from '../../feed/protocol.ts';
-import { LineSigner, LineVerifier } from '../../feed/signed-line.ts';
+import type { DownFrame, Hello } from '../../feed/protocol.ts';
+import { answerOffer } from '../../feed/session-keys.ts';
+import { LineSealer } from '../../feed/session-line.ts';
+import { type LineReader, LineSigner, LineVerifier, SIGNED_KINDS_IN_SESSION } from '../../feed/signed-line.ts';
 import { systemClock } from '../../util/clock.ts';
 import { makeSigningPair, readPrivateKey, readPublicKey, signText } from '../../util/ed25519.ts';
-import { FeedClient } from './feed-client.ts';
+import { FeedClient, type FeedIdentity } from './feed-client.ts';
 import type { FeedStreamHandler, FeedTransport } from './feed-transport.ts';
 import { LiveKnowledge } from './live-knowledge.ts';
 import { LocalSnapshots } from './local-snapshots.ts';
 import { MapPrincipalStore } from './principal-store.ts';
+import { SessionLines } from './session-lines.ts';
 
 const pair = makeSigningPair();
 
@@ -64,6 +67,61 @@ describe('a worker that pinned the key of its installation', () => {
   });
 });
 
+describe('a worker that offers a session', () => {
+  let inSession: ReturnType<typeof startWorker>;
+  let sessions = 0;
+  beforeEach(() => {
+    sessions = 0;
+    inSession = startWorker(({ gatewayId, session }) => {
+      const parties = { installation: INSTALLATION, gatewayId, session };
+      const onAgreed = () => {
+        sessions += 1;
+        return () => {
+          sessions -= 1;
+        };
+      };
+      return new SessionLines({ parties, installationKey: readPublicKey(pair.publicKey), onAgreed });
+    });
+  });
+  afterEach(() => inSession.close());
+
+  it('applies what is written there, denials without a signature too', () => {
+    inSession.receive(sealed([...SNAPSHOT, DELTA, DENY, { t: 'ping', rev: 11, dbAgeMs: 1 }]));
+    expect(inSession.store.position?.rev).toBe(11);
+    expect(inSession.store.key(tokenOf('b'))).toBeDefined();
+    expect(inSession.store.key(tokenOf('a'))?.principal.blocked).toBe(true);
+    expect([inSession.ended(), sessions]).toEqual([false, 1]);
+  });
+
+  it.each<[string, () => string[], number | null]>([
+    ['a stream without a session', () => signed([...SNAPSHOT, DELTA, DENY]), null],
+    ['a delta without a MAC', () => [...sealed(SNAPSHOT), ...signed([DELTA])], 10],
+    ['a denial without a MAC', () => [...sealed(SNAPSHOT), JSON.stringify(DENY)], 10],
+    ['a delta that is left out', () => sealed([...SNAPSHOT, DELTA, DENY]).toSpliced(5, 1), 10],
+    // Whoever has the keys of a session can not make what is kept on disk.
+    ['a delta that nobody has signed', () => sealed([...SNAPSHOT, DELTA], new Set(['snapshot-end'])), 10],
+    ['a snapshot that nobody has signed', () => sealed([...SNAPSHOT, DELTA], new Set(['delta'])), null],
+  ])('in a session ends the stream on %s, and nothing of it is in force', (_what, lines, rev) => {
+    inSession.receive(lines());
+    expect(inSession.store.position?.rev ?? null).toBe(rev);
+    expect(inSession.store.key(tokenOf('b'))).toBeUndefined();
+    expect(inSession.store.key(tokenOf('a'))?.principal.blocked ?? false).toBe(false);
+    expect([inSession.ended(), sessions]).toEqual([true, 0]);
+  });
+
+  /** As an admin writes them to this worker. */
+  function sealed(frames: readonly DownFrame[], kinds: ReadonlySet<string> = SIGNED_KINDS_IN_SESSION): string[] {
+    const { gatewayId, session, sessionKey } = inSession.hello();
+    const sign = (text: string) => signText(text, readPrivateKey(pair.privateKey));
+    const { firstLine, lines } = answerOffer({ installation: INSTALLATION, gatewayId, session }, sessionKey!, sign);
+    const sealer = new LineSealer(lines);
+    const signer = new LineSigner(INSTALLATION, sign, kinds);
+    return [firstLine, ...frames.map((frame) => signer.sign(frame.t, JSON.stringify(frame)))].map((line) =>
+      sealer.seal(line),
+    );
+  }
+});
+
 /** One character of a value is another one; the line is still one of its kind. */
 function withFlip(lines: string[], index: number): string[] {
   return lines.with(index, lines[index]!.replace('"blocked":false', '"blocked":true'));
@@ -74,15 +132,20 @@ function signed(frames: readonly DownFrame[], privateKey = pair.privateKey, inst
   return frames.map((frame) => signer.sign(frame.t, JSON.stringify(frame)));
 }
 
-function startWorker() {
+function startWorker(
+  lineReader: (identity: FeedIdentity) => LineReader = () =>
+    new LineVerifier(INSTALLATION, readPublicKey(pair.publicKey)),
+) {
   const { log, text } = recordingLog();
   const store = new MapPrincipalStore();
-  const snapshots = new LocalSnapshots({ directory: join(directory, 'slot'), store, log });
+  const snapshots = new LocalSnapshots({ directory: mkdtempSync(join(directory, 'slot-')), store, log });
   snapshots.restore(null);
   let handler: FeedStreamHandler | null = null;
+  let hello = '';
   let ended = false;
   const transport: FeedTransport = {
-    stream(_path, _body, given) {
+    stream(_path, body, given) {
+      hello = body;
       handler = given;
       return {
         close: () => {
@@ -93,7 +156,6 @@ function startWorker() {
     post: async () => ({ status: 204, body: '' }),
     close: () => undefined,
   };
-  const publicKey = readPublicKey(pair.publicKey);
   const client = new FeedClient({
     identity: { gatewayId: 'instance/0', session: 's1', region: 'eu', role: 'worker', version: '0' },
     transport,
@@ -105,7 +167,7 @@ function startWorker() {
     log,
     onSuperseded: () => undefined,
     onForeignInstallation: () => undefined,
-    verifier: () => new LineVerifier(INSTALLATION, publicKey),
+    lineReader,
     backOffMinMs: 60_000,
     backOffMaxMs: 60_000,
   });
@@ -113,6 +175,7 @@ function startWorker() {
   return {
     store,
     logged: text,
+    hello: () => JSON.parse(hello) as Hello,
     ended: () => ended,
     receive(lines: readonly string[]) {
       handler!.onOpen();

@@ -48,9 +48,15 @@ const settlement = fc.record({
     reasoningTokens: count,
     audioInputTokens: count,
     audioOutputTokens: count,
+    extras: fc.option(fc.record({ serviceTier: fc.string(), webSearches: count, factors: fc.array(fc.string()) }), {
+      nil: undefined,
+    }),
   }),
   estimated: fc.boolean(),
   costNano: count,
+  providerCostNano: fc.option(count, { nil: undefined }),
+  formulaCostNano: fc.oneof(count, fc.constantFrom(null, undefined)),
+  breakdown: fc.option(fc.record({ input: count, discount: count }), { nil: undefined }),
   firstTokenAtMs: fc.option(count),
   endedAtMs: count,
 });

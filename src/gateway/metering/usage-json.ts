@@ -79,9 +79,20 @@ export function settlementMembers(settlement: UsageSettlement): string {
     usage.audioInputTokens,
     ',"audioOutputTokens":',
     usage.audioOutputTokens,
+    usage.extras === undefined ? '' : `,"extras":${asciiJson(usage.extras)}`,
     settlement.estimated ? '},"estimated":true,"firstTokenAtMs":' : '},"estimated":false,"firstTokenAtMs":',
     firstTokenAtMs === null ? 'null' : firstTokenAtMs,
+    costMembers(settlement),
   ].join('');
+}
+
+/** What most settlements do not have. */
+function costMembers({ breakdown, formulaCostNano, providerCostNano }: UsageSettlement): string {
+  let members = '';
+  if (providerCostNano != null) members += `,"providerCostNano":${providerCostNano}`;
+  if (formulaCostNano !== undefined) members += `,"formulaCostNano":${formulaCostNano}`;
+  if (breakdown != null) members += `,"breakdown":${JSON.stringify(breakdown)}`;
+  return members;
 }
 
 /** Printable ASCII without quote and backslash needs no escaping. */

@@ -1,14 +1,14 @@
 import type { Deployment } from '../../domain/deployment.ts';
 import { ClavigerError, toClavigerError } from '../../domain/error-catalogue.ts';
 import { invalidProviderAnswer, mapProviderError, mapUpstreamFailure } from '../../domain/map-provider-error.ts';
-import { dollarsFromNano, type Nano, ZERO_NANO } from '../../domain/money.ts';
+import { dollarsFromNano } from '../../domain/money.ts';
 import { parseUsage } from '../../domain/parse-usage.ts';
-import { priceUsage } from '../../domain/price-usage.ts';
+import type { CallCost } from '../../domain/price-usage.ts';
 import { NO_USAGE, type TokenUsage, type UsageStatus } from '../../domain/usage.ts';
 import type { JsonObject } from '../../domain/virtual-key.ts';
 import type { Exchange } from '../exchange.ts';
 import { headerText } from '../http/header-text.ts';
-import { BYTES_PER_TOKEN, estimateCost, estimatePromptTokens } from '../metering/estimate-cost.ts';
+import { BYTES_PER_TOKEN, estimateCost } from '../metering/estimate-cost.ts';
 import type { UsageWaiter } from '../metering/usage-sink.ts';
 import { parseAnswer } from '../providers/openai-compatible/answer.ts';
 import { type AnswerHead, answerHead } from '../providers/openai-compatible/answer-head.ts';
@@ -19,6 +19,7 @@ import { StreamTap } from '../streaming/stream-tap.ts';
 import { usageInTail } from '../streaming/usage-in-tail.ts';
 import { errorFrame, FAILURE_TEXT, statusInError } from './failure-text.ts';
 import { intentOf } from './intent.ts';
+import { estimatedUsage, isUnpriced, NO_COST, priceAttempt } from './price-attempt.ts';
 
 /** Bytes of a provider's error answer that are read; the rest of the answer is cut off. */
 const ERROR_BODY_BYTES_MAX = 64 * 1024;
@@ -54,7 +55,8 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #tap: StreamTap | null = null;
   #error: ClavigerError | null = null;
   #usage: TokenUsage = NO_USAGE;
-  #costNano: Nano = ZERO_NANO;
+  #estimated = false;
+  #cost: CallCost = NO_COST;
   #settled = false;
   #providerId: string | null = null;
   #answeredModel: string | null = null;
@@ -265,7 +267,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     this.#answeredModel = answer.model;
     this.#chunks = [body];
     this.#firstTokenMonotonicMs = null;
-    this.#takeUsage(answer.usage, () => Math.ceil(answer.contentBytes / BYTES_PER_TOKEN));
+    this.#takeUsage(answer.usage, answer.serviceTier, () => Math.ceil(answer.contentBytes / BYTES_PER_TOKEN));
     this.#finish('success', 200, 'answer');
   }
 
@@ -319,7 +321,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #finishLarge(): void {
     const tail = Buffer.concat(this.#chunks).toString('latin1');
     const usage = usageInTail(tail);
-    this.#takeUsage(usage, () => Math.ceil(this.#length / BYTES_PER_TOKEN));
+    this.#takeUsage(usage, null, () => Math.ceil(this.#length / BYTES_PER_TOKEN));
     this.#finish('success', 200, 'end-stream');
   }
 
@@ -410,7 +412,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     }
     this.#providerId = tap.providerId;
     this.#answeredModel = tap.answeredModel;
-    this.#takeUsage(tap.usage, () => tap.estimateCompletionTokens(BYTES_PER_TOKEN));
+    this.#takeUsage(tap.usage, tap.serviceTier, () => tap.estimateCompletionTokens(BYTES_PER_TOKEN));
     this.#finish('success', 200, 'end-stream');
   }
 
@@ -442,7 +444,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
       const event = context.knowledge.configuration.general.includeCostInStreamingUsage
         ? {
             ...tap.usageEvent,
-            usage: { ...(tap.usageEvent['usage'] as JsonObject), cost: dollarsFromNano(this.#costNano) },
+            usage: { ...(tap.usageEvent['usage'] as JsonObject), cost: dollarsFromNano(this.#cost.costNano) },
           }
         : tap.usageEvent;
       tail = `data: ${JSON.stringify(event)}\n\n`;
@@ -461,34 +463,28 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     this.#exchange.response.on('drain', () => this.#resume?.());
   }
 
-  #takeUsage(reported: JsonObject | null, estimateCompletion: () => number): void {
-    const parsed = reported === null ? null : parseUsage(reported);
-    this.#usage = parsed ?? this.#estimatedUsage(estimateCompletion());
+  #takeUsage(reported: JsonObject | null, serviceTier: string | null, estimateCompletion: () => number): void {
+    const parsed = reported === null ? null : parseUsage(reported, serviceTier);
+    this.#usage = parsed ?? estimatedUsage(this.#exchange, estimateCompletion());
     this.#estimated = parsed === null;
     this.#price();
   }
 
-  #estimated = false;
-
   #estimateDelivered(): void {
+    this.#apiMs ||= this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
     const tap = this.#tap;
-    const reported = tap?.usage == null ? null : parseUsage(tap.usage);
+    const reported = tap?.usage == null ? null : parseUsage(tap.usage, tap.serviceTier);
     // Of a JSON answer what had come of it, also when the client had not got it yet: the provider bills it.
     const received = this.#head !== null && this.#head.status < 300 ? Math.ceil(this.#length / BYTES_PER_TOKEN) : 0;
-    this.#usage = reported ?? this.#estimatedUsage(tap?.estimateCompletionTokens(BYTES_PER_TOKEN) ?? received);
+    this.#usage =
+      reported ?? estimatedUsage(this.#exchange, tap?.estimateCompletionTokens(BYTES_PER_TOKEN) ?? received);
     this.#estimated = reported === null;
     this.#price();
   }
 
-  #estimatedUsage(completionTokens: number): TokenUsage {
-    const promptTokens = estimatePromptTokens(this.#exchange.body!);
-    const completion = this.#exchange.endpoint.kind === 'embeddings' ? 0 : completionTokens;
-    return { ...NO_USAGE, promptTokens, completionTokens: completion, totalTokens: promptTokens + completion };
-  }
-
   #price(): void {
-    const { pricing } = this.#deployment;
-    this.#costNano = pricing === null ? ZERO_NANO : priceUsage(this.#usage, pricing).costNano;
+    const answeredModel = this.#answeredModel ?? this.#tap?.answeredModel ?? null;
+    this.#cost = priceAttempt(this.#exchange, this.#deployment, this.#usage, answeredModel, this.#apiMs);
   }
 
   #fail(error: ClavigerError): void {
@@ -507,8 +503,9 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     this.#settled = true;
     this.#afterSettle = after;
     const { context, identity, startedMonotonicMs, startedAtMs } = this.#exchange;
-    identity!.entry.spendNano += BigInt(this.#costNano);
+    identity!.entry.spendNano += BigInt(this.#cost.costNano);
     if (status === 'failure' && this.#error !== null) {
+      context.limiter.attemptFailed(this.#exchange.model!.group.name, this.#error);
       context.metrics.attemptFailed(this.#exchange.model!.requested, this.#deployment, httpStatus, this.#error.code);
       this.#logCause(this.#error);
     }
@@ -523,7 +520,10 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         answeredModel: this.#answeredModel ?? this.#tap?.answeredModel ?? null,
         usage: this.#usage,
         estimated: this.#estimated,
-        costNano: this.#costNano,
+        costNano: this.#cost.costNano,
+        providerCostNano: this.#cost.providerNano,
+        formulaCostNano: this.#cost.formulaNano,
+        breakdown: this.#cost.breakdown,
         firstTokenAtMs: firstToken === null ? null : startedAtMs + Math.round(firstToken - startedMonotonicMs),
         endedAtMs: context.clock.nowMs(),
       },
@@ -551,7 +551,8 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         exchange.route,
         {
           usage: this.#usage,
-          costNano: this.#costNano,
+          costNano: this.#cost.costNano,
+          isUnpriced: isUnpriced(this.#cost),
           totalMs: exchange.context.clock.monotonicMs() - exchange.startedMonotonicMs,
           apiMs: this.#apiMs,
           firstTokenMs:
@@ -559,7 +560,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         },
       );
     }
-    exchange.finish(error?.status ?? 200, error?.code ?? null, this.#usage, this.#costNano, this.#deployment);
+    exchange.finish(error?.status ?? 200, error?.code ?? null, this.#usage, this.#cost.costNano, this.#deployment);
   }
 
   #headers(): string[] {
@@ -585,7 +586,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
 
   #pushCost(headers: string[]): void {
     const { entry, isMaster } = this.#exchange.identity!;
-    headers.push('x-litellm-response-cost', String(dollarsFromNano(this.#costNano)));
+    if (!isUnpriced(this.#cost)) headers.push('x-litellm-response-cost', String(dollarsFromNano(this.#cost.costNano)));
     if (!isMaster) headers.push('x-litellm-key-spend', String(dollarsFromNano(entry.spendNano)));
   }
 

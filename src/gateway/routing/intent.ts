@@ -11,8 +11,6 @@ const CALL_TYPES: Readonly<Record<'chat' | 'completions' | 'embeddings', CallTyp
   embeddings: 'aembedding',
 };
 
-/** Tags of one request. More are dropped: a row is not a place for a list of any length. */
-const TAGS_MAX = 50;
 const TEXT_CHARS_MAX = 256;
 
 /** What is known of a call before it is dispatched. */
@@ -32,8 +30,8 @@ export function intentOf(
     keyAlias: principal.keyAlias,
     userId: principal.userId,
     teamId: principal.teamId,
-    organizationId: principal.organizationId,
-    endUser: text(read['user']) ?? text(headers['x-litellm-end-user-id']) ?? text(headers['x-litellm-customer-id']),
+    organizationId: exchange.identity!.scope.organizationId,
+    endUser: exchange.customerId,
     sessionId:
       text(headers['x-litellm-session-id']) ??
       text(read['litellm_session_id']) ??
@@ -47,29 +45,11 @@ export function intentOf(
     provider: deployment.provider,
     apiBase: deployment.apiBase,
     stream: exchange.stream,
-    tags: tagsOf(principal.tags, read['tags'], read['metadata'], headers['x-litellm-tags']),
+    tags: exchange.tags,
     clientIp: clientAddress(exchange.request, exchange.context),
     startedAtMs: exchange.startedAtMs,
     estimateNano,
   };
-}
-
-function tagsOf(
-  ofKey: readonly string[],
-  inBody: JsonValue | undefined,
-  metadata: JsonValue | undefined,
-  header: string | string[] | undefined,
-): readonly string[] {
-  const inMetadata =
-    typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata) ? metadata['tags'] : undefined;
-  if (inBody === undefined && inMetadata === undefined && header === undefined) return ofKey;
-  const tags = new Set(ofKey);
-  for (const list of [inBody, inMetadata]) {
-    if (Array.isArray(list))
-      for (const tag of list) if (typeof tag === 'string') tags.add(tag.slice(0, TEXT_CHARS_MAX));
-  }
-  if (typeof header === 'string') for (const tag of header.split(',')) if (tag.trim() !== '') tags.add(tag.trim());
-  return [...tags].slice(0, TAGS_MAX);
 }
 
 function text(value: JsonValue | string[] | undefined): string | null {

@@ -19,6 +19,8 @@ export class StreamTap {
   usageEvent: JsonObject | null = null;
   providerId: string | null = null;
   answeredModel: string | null = null;
+  /** Of the last decoded event that says it. */
+  serviceTier: string | null = null;
   /** `error` member of an event: the provider failed after status 200. Nothing behind it is relayed. */
   error: JsonValue | undefined = undefined;
   sawDone = false;
@@ -114,6 +116,7 @@ export class StreamTap {
       this.error = value['error'];
       return false;
     }
+    if (typeof value['service_tier'] === 'string') this.serviceTier = value['service_tier'];
     const usage = usageOf(value);
     if (usage === null) return true;
     this.usage = usage;

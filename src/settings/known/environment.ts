@@ -51,6 +51,12 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   acted('CLAVIGER_DATA_DIR', '.claviger', 'Directory for everything that is kept on disk.'),
   acted('XDG_RUNTIME_DIR', '/tmp', 'Where the directory of the unix sockets is made.'),
   acted('CLAVIGER_REGION', 'default', 'Name of the region of this instance.'),
+  acted(
+    'LITELLM_MODEL_COST_MAP_URL',
+    '',
+    "Address or path of a price list in LiteLLM's JSON form; its prices replace those of the release. Kept in the data directory.",
+  ),
+  acted('LITELLM_LOCAL_MODEL_COST_MAP', 'false', 'True: no list but the one of the release.'),
   acted('DISABLE_LLM_API_ENDPOINTS', 'false', 'True: LLM routes answer 403; the instance is an admin.'),
   acted('DISABLE_ADMIN_ENDPOINTS', 'false', 'True: all management routes answer 403; the instance is a worker.'),
   acted('DISABLE_ADMIN_UI', 'false', 'True: the console is off.'),
@@ -108,6 +114,17 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
     '',
     'Age of knowledge at which keys are no longer admitted, for all of them; otherwise 24 hours, and 60 seconds for keys with `fence: strict`.',
   ),
+  acted(
+    'REDIS_URL',
+    '',
+    'Redis or Valkey that the instances of this region share, `redis://` or `rediss://`: rate limits then hold over all of them.',
+  ),
+  acted('REDIS_HOST', '', 'The same, when `REDIS_URL` is not set.'),
+  acted('REDIS_PORT', '6379', 'Port of `REDIS_HOST`.'),
+  acted('REDIS_USERNAME', '', 'User of Redis.'),
+  acted('REDIS_PASSWORD', '', 'Password of Redis.'),
+  acted('REDIS_SSL', 'false', 'True: `REDIS_HOST` is connected to with TLS.'),
+  acted('LITELLM_RATE_LIMIT_WINDOW_SIZE', '60', 'Seconds of the window in which rpm and tpm limits count.'),
   acted('PROXY_BASE_URL', '', 'Where clients reach this instance; shown in the fleet view.'),
   ...later('DATABASE_HOST_READ_REPLICA IAM_TOKEN_DB_AUTH', 'Database.'),
   ...later(
@@ -135,8 +152,7 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   ...later('SEPARATE_HEALTH_APP SEPARATE_HEALTH_PORT PROMETHEUS_MULTIPROC_DIR', 'Separate ports.'),
   ...later('PROMETHEUS_URL PROMETHEUS_BUDGET_METRICS_REFRESH_INTERVAL_MINUTES', 'Metrics.'),
   ...later(
-    `REDIS_HOST REDIS_PORT REDIS_PASSWORD REDIS_USERNAME REDIS_SSL REDIS_URL REDIS_CLUSTER_NODES REDIS_SENTINEL_NODES
-    REDIS_SERVICE_NAME REDIS_SOCKET_TIMEOUT REDIS_CONNECTION_POOL_TIMEOUT REDIS_CIRCUIT_BREAKER_FAILURE_THRESHOLD
+    `REDIS_CLUSTER_NODES REDIS_SENTINEL_NODES REDIS_SERVICE_NAME REDIS_SOCKET_TIMEOUT REDIS_CONNECTION_POOL_TIMEOUT REDIS_CIRCUIT_BREAKER_FAILURE_THRESHOLD
     REDIS_CIRCUIT_BREAKER_RECOVERY_TIMEOUT REDIS_GCP_SERVICE_ACCOUNT REDIS_GCP_SSL_CA_CERTS DEFAULT_REDIS_SYNC_INTERVAL`,
     'Redis.',
   ),
@@ -150,7 +166,7 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   ...later('LENGTH_OF_LITELLM_GENERATED_KEY', 'The form of generated keys is fixed.'),
   ...later('LITELLM_STORE_AUDIT_LOGS', 'The audit log is always on.'),
   ...later('LITELLM_DROP_PARAMS LITELLM_ENVIRONMENT', 'Models.'),
-  ...later('LITELLM_RATE_LIMIT_WINDOW_SIZE LITELLM_MAX_STREAMING_DURATION_SECONDS MAX_TEAM_LIST_LIMIT', 'Limits.'),
+  ...later('LITELLM_MAX_STREAMING_DURATION_SECONDS MAX_TEAM_LIST_LIMIT', 'Limits.'),
   ...later(
     `GOOGLE_CLIENT_ID GOOGLE_CLIENT_SECRET MICROSOFT_CLIENT_ID MICROSOFT_CLIENT_SECRET MICROSOFT_TENANT GENERIC_CLIENT_ID
     GENERIC_CLIENT_SECRET GENERIC_AUTHORIZATION_ENDPOINT GENERIC_TOKEN_ENDPOINT GENERIC_USERINFO_ENDPOINT GENERIC_SCOPE
@@ -160,5 +176,4 @@ export const KNOWN_VARIABLES: readonly KnownVariable[] = [
   ...later('SMTP_HOST SMTP_PORT SMTP_USERNAME SMTP_PASSWORD SMTP_SENDER_EMAIL SMTP_TLS RESEND_API_KEY', 'Mail.'),
   ...later('SENDGRID_API_KEY EMAIL_LOGO_URL EMAIL_SUPPORT_CONTACT EMAIL_SIGNATURE', 'Mail.'),
   ...later('SLACK_WEBHOOK_URL WEBHOOK_URL PAGERDUTY_API_KEY', 'Alerts.'),
-  ...later('LITELLM_LOCAL_MODEL_COST_MAP LITELLM_MODEL_COST_MAP_URL', 'Prices come from the package of the release.'),
 ];

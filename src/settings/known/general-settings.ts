@@ -16,6 +16,16 @@ export const GENERAL_SETTINGS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   acted('always_include_stream_usage', 'bool', 'Streams carry a usage chunk also when the client does not ask for it.'),
   acted('allow_public_health_readiness_details', 'bool', '`/health/readiness` shows details without a key.'),
   acted('use_x_forwarded_for', 'bool', 'The address of a client is taken from `x-forwarded-for`.'),
+  acted(
+    'unpriced_reservation_usd',
+    'number',
+    'Dollars that a budget reserves for a call to a model without a price. Default: 1.',
+  ),
+  acted(
+    'confirmed_price_changes',
+    'list|bool',
+    'Models of the price list whose price may change fivefold or more while they are in use; true: all.',
+  ),
   acted('litellm_license', 'string', 'Ignored: nothing here needs a licence.'),
   ...later(
     'number',
@@ -58,10 +68,14 @@ export const GENERAL_SETTINGS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   ...later('number', 'max_response_size_mb max_batch_file_size_mb max_file_size_mb'),
   ...later('list', 'allowed_file_extensions blocked_file_extensions enforced_params'),
   ...later('bool', 'enforce_user_param reject_clientside_metadata_tags'),
-  ...later('string', 'user_header_name'),
-  ...later('list|map', 'user_header_mappings'),
+  acted('user_header_name', 'string', 'A header that names the customer of a call, after all others.'),
+  acted(
+    'user_header_mappings',
+    'list|map',
+    'Headers that name the customer of a call: `header_name` of entries whose `litellm_user_role` is `customer`.',
+  ),
   ...later('int', 'max_parallel_requests global_max_parallel_requests', 'Limits.'),
-  ...later('string', 'token_rate_limit_type', 'Limits.'),
+  acted('token_rate_limit_type', 'string', 'Tokens that tpm limits count: `total` (default), `input` or `output`.'),
   ...later('bool', 'disable_retry_on_max_parallel_request_limit_error', 'Limits.'),
   ...later(
     'number',

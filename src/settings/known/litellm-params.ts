@@ -1,5 +1,23 @@
 import { acted, type KnownKey, keyTable, later } from './known-key.ts';
 
+/** Prices by other units than tokens. One of them, or of a token, stands for the whole of what a model costs. */
+const UNIT_PRICES = [
+  ...['input_cost_per_second', 'output_cost_per_second', 'input_cost_per_image', 'output_cost_per_image'],
+  ...['input_cost_per_character', 'output_cost_per_character', 'input_cost_per_query', 'input_cost_per_request'],
+  ...['input_cost_per_page', 'ocr_cost_per_page', 'input_cost_per_pixel', 'output_cost_per_pixel'],
+  ...['input_cost_per_video_per_second', 'output_cost_per_video_per_second'],
+  ...['input_cost_per_audio_per_second', 'output_cost_per_audio_per_second'],
+];
+
+/** Prices that refine others. */
+const REFINING_PRICES = [
+  ...['cache_creation_input_token_cost_above_1hr', 'citation_cost_per_token'],
+  ...['input_cost_per_image_token', 'output_cost_per_image_token'],
+  ...['input_cost_per_video_token', 'output_cost_per_video_token'],
+  ...['google_maps_grounding_cost_per_query', 'file_search_cost_per_1k_calls', 'code_interpreter_cost_per_session'],
+  ...['computer_use_input_cost_per_1k_tokens', 'computer_use_output_cost_per_1k_tokens'],
+];
+
 /** `model_list[].litellm_params`. Any other key is sent to the provider as a default of the request body. */
 export const LITELLM_PARAMS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   acted('model', 'string', '`provider/model`. Required.'),
@@ -25,26 +43,34 @@ export const LITELLM_PARAMS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   acted('input_cost_per_audio_token', 'number', 'Price in dollars; replaces the price list.'),
   acted('output_cost_per_audio_token', 'number', 'Price in dollars; replaces the price list.'),
   acted('output_cost_per_reasoning_token', 'number', 'Price in dollars; replaces the price list.'),
-  acted('rpm', 'int', 'Share of the deployment when none of its group has a `weight`. Not yet a limit.'),
-  acted('tpm', 'int', 'Share of the deployment when none of its group has a `weight` or `rpm`. Not yet a limit.'),
+  acted('rpm', 'int', 'Requests in a minute; also its share when none of its group has a `weight`.'),
+  acted('tpm', 'int', 'Tokens in a minute; also its share when none of its group has a `weight` or `rpm`.'),
   ...later('string', 'api_version litellm_credential_name region_name'),
-  ...later('int', 'itpm otpm max_parallel_requests max_retries num_retries'),
+  acted('max_parallel_requests', 'int', 'Calls that the deployment serves at a time.'),
+  ...later('int', 'itpm otpm max_retries num_retries'),
   ...later('number', 'ttft_timeout stream_idle_timeout keepalive_seconds'),
   ...later('any', 'allowed_openai_params fallbacks'),
   ...later('list', 'tags tag_regex configurable_clientside_auth_params cache_control_injection_points'),
-  ...later(
-    'number',
-    `input_cost_per_second output_cost_per_second input_cost_per_image output_cost_per_image input_cost_per_character
-    output_cost_per_character input_cost_per_query input_cost_per_page input_cost_per_pixel output_cost_per_pixel
-    input_cost_per_video_per_second output_cost_per_video_per_second input_cost_per_audio_per_second
-    output_cost_per_audio_per_second ocr_cost_per_page
-    regional_processing_uplift_multiplier_eu regional_processing_uplift_multiplier_us`,
-    'Prices by another unit.',
+  ...UNIT_PRICES.map((name) => acted(name, 'number', 'Price in dollars; replaces the price list.')),
+  ...REFINING_PRICES.map((name) => acted(name, 'number', 'Price in dollars, beside those of the price list.')),
+  acted('regional_processing_uplift_multiplier_eu', 'number', 'Factor for an `api_base` that begins with `eu.`.'),
+  acted('regional_processing_uplift_multiplier_us', 'number', 'Factor for an `api_base` that begins with `us.`.'),
+  acted('regional_endpoint_uplift_multiplier', 'number', 'Factor for a location other than `global`.'),
+  acted(
+    'search_context_cost_per_query',
+    'map',
+    'Prices of a web search by `search_context_size_low`, `_medium`, `_high`.',
   ),
-  ...later('any', 'search_context_cost_per_query tiered_pricing additional_drop_params mock_response mock_timeout'),
+  acted('tiered_pricing', 'list', 'Prices by length of the prompt: `{range: [from, to], input_cost_per_token: ...}`.'),
+  acted('off_peak_pricing', 'map', 'Prices at other hours: `{hours_utc: "16:30-00:30", input_cost_per_token: ...}`.'),
+  acted('provider_specific_entry', 'map', 'Factors by what an answer says of itself: `{fast: 6, us: 1.1}`.'),
+  acted('web_search_billing_unit', 'string', '`per_prompt`: however often a call searched, one search is billed.'),
+  ...later('any', 'additional_drop_params mock_response mock_timeout'),
   ...later('number', 'max_budget', 'Budget of the deployment.'),
   ...later('string', 'budget_duration'),
-  ...later('int', 'default_api_key_rpm_limit default_api_key_tpm_limit max_file_size_mb'),
+  acted('default_api_key_rpm_limit', 'int', 'Requests in a minute of each key that has no limit for the model.'),
+  acted('default_api_key_tpm_limit', 'int', 'Tokens in a minute of each key that has no limit for the model.'),
+  ...later('int', 'max_file_size_mb'),
   ...later(
     'bool',
     'use_in_pass_through use_litellm_proxy use_chat_completions_api merge_reasoning_content_in_choices drop_params modify_params',
@@ -131,6 +157,7 @@ export const MODEL_INFO_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
     'list',
     'Names of the regions (`CLAVIGER_REGION`) that may use the deployment; without it, all. Elsewhere it does not exist.',
   ),
+  acted('blocked', 'bool', 'The deployment is kept and not used. `/model/block` sets it for a model of the database.'),
   acted('access_groups', 'list', 'Names by which keys may be given access to the group.'),
   acted('input_cost_per_token', 'number', 'As in `litellm_params`.'),
   acted('output_cost_per_token', 'number', 'As in `litellm_params`.'),
@@ -139,6 +166,11 @@ export const MODEL_INFO_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   acted('input_cost_per_audio_token', 'number', 'As in `litellm_params`.'),
   acted('output_cost_per_audio_token', 'number', 'As in `litellm_params`.'),
   acted('output_cost_per_reasoning_token', 'number', 'As in `litellm_params`.'),
+  acted(
+    'region_prices',
+    'map',
+    'Prices by region (`CLAVIGER_REGION`) that replace their like: `{eu: {input_cost_per_token: ...}}`. Every price of `litellm_params` may also stand in `model_info`.',
+  ),
   ...later('number', 'max_tokens max_input_tokens max_output_tokens'),
   ...later('string', 'team_id team_public_model_name tier health_check_model health_check_voice'),
   ...later('list', 'supported_environments'),

@@ -1,5 +1,6 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Tx } from '../db.ts';
+import { CONTROL_ID_SUFFIX } from '../repositories/heartbeat.ts';
 
 /** Gateway processes that are read at most; of more, those heard of last. */
 export const FLEET_GATEWAYS_MAX = 10_000;
@@ -23,6 +24,8 @@ export interface FleetRow {
   /** As its control process wrote it; fields may be missing. */
   readonly stats: unknown;
   readonly heardAtMs: number;
+  /** When the control process that wrote this said last that it is there; null: it never did, or a day ago. */
+  readonly reporterAtMs: number | null;
   readonly leftAtMs: number | null;
   readonly leftReason: string | null;
   readonly command: string | null;
@@ -38,8 +41,7 @@ export interface FleetReading {
   readonly rows: readonly FleetRow[];
 }
 
-export async function readFleet(tx: Tx): Promise<FleetReading> {
-  const { nowMs, head } = await readNow(tx);
+export async function readGateways(tx: Tx): Promise<FleetRow[]> {
   const { rows } = await sql<FleetColumns & { behind_since_ms: number | null }>`
     select ${COLUMNS}, ${milliseconds('c.at')} as behind_since_ms
       from claviger.gateway g
@@ -47,7 +49,7 @@ export async function readFleet(tx: Tx): Promise<FleetReading> {
      order by g.heard_at desc
      limit ${FLEET_GATEWAYS_MAX}
   `.execute(tx);
-  return { nowMs, head, rows: rows.map((row) => ({ ...rowFrom(row), behindSinceMs: row.behind_since_ms })) };
+  return rows.map((row) => ({ ...rowFrom(row), behindSinceMs: row.behind_since_ms }));
 }
 
 /** A gateway process and when it had applied a revision; null: not yet, or nobody knows when any more. */
@@ -61,7 +63,7 @@ export async function readDelivery(
   tx: Tx,
   { epoch, rev }: { readonly epoch: number; readonly rev: number },
 ): Promise<{ readonly nowMs: number; readonly rows: readonly DeliveryRow[] }> {
-  const { nowMs } = await readNow(tx);
+  const { nowMs } = await readMoment(tx);
   const { rows } = await sql<FleetColumns & { has_it: boolean; delivered_at_ms: number | null }>`
     select ${COLUMNS}, (g.epoch, g.rev) >= (${epoch}::integer, ${rev}::bigint) as has_it,
            ${milliseconds('d.applied_at')} as delivered_at_ms
@@ -92,6 +94,8 @@ export interface BehindRow {
   readonly epoch: number;
   readonly rev: number;
   readonly heardAgeMs: number;
+  /** Since its control process said last that it is there; 0: nothing is known of it. */
+  readonly reporterAgeMs: number;
   readonly leftReason: string | null;
 }
 
@@ -102,8 +106,9 @@ export async function readBehind(
 ): Promise<BehindRow[]> {
   const { rows } = await sql<BehindRow>`
     select gateway_id as "gatewayId", region, epoch, rev::float8 as rev, left_reason as "leftReason",
-           (extract(epoch from clock_timestamp() - heard_at) * 1000)::float8 as "heardAgeMs"
-      from claviger.gateway
+           (extract(epoch from clock_timestamp() - heard_at) * 1000)::float8 as "heardAgeMs",
+           coalesce(extract(epoch from clock_timestamp() - ${REPORTER_AT}) * 1000, 0)::float8 as "reporterAgeMs"
+      from claviger.gateway g
      where (epoch, rev) < (${epoch}::integer, ${rev}::bigint) and left_reason is distinct from 'drained'
      order by heard_at desc
      limit ${FLEET_GATEWAYS_MAX}
@@ -131,7 +136,15 @@ export async function readControls(tx: Tx): Promise<ControlRow[]> {
   return rows;
 }
 
-async function readNow(tx: Tx): Promise<Pick<FleetReading, 'nowMs' | 'head'>> {
+/** When a control process last said that it is there; null: none ever did. */
+export async function readNewestBeat(tx: Tx): Promise<number | null> {
+  const { rows } = await sql<{ at_ms: number | null }>`
+    select ${milliseconds('max(at)')} as at_ms from claviger.control_heartbeat
+  `.execute(tx);
+  return rows[0]?.at_ms ?? null;
+}
+
+export async function readMoment(tx: Tx): Promise<Pick<FleetReading, 'nowMs' | 'head'>> {
   const { rows } = await sql<{ now_ms: number; epoch: number; rev: number }>`
     select ${milliseconds('clock_timestamp()')} as now_ms, epoch, rev::float8 as rev from claviger.installation
   `.execute(tx);
@@ -156,16 +169,23 @@ interface FleetColumns {
   readonly witness_at_ms: number | null;
   readonly stats: unknown;
   readonly heard_at_ms: number;
+  readonly reporter_at_ms: number | null;
   readonly left_at_ms: number | null;
   readonly left_reason: string | null;
   readonly command: string | null;
 }
 
+/** When the control process that wrote a row was there. */
+const REPORTER_AT = sql.raw(
+  `(select at from claviger.control_heartbeat where control_id = g.reported_by || '${CONTROL_ID_SUFFIX}')`,
+);
+
 const COLUMNS = sql`
   g.gateway_id, g.instance_id, g.session, g.region, g.role, g.version, g.protocol, g.public_url, g.joined,
   ${milliseconds('g.started_at')} as started_at_ms, g.epoch, g.rev::float8 as rev,
   ${milliseconds('g.applied_at')} as applied_at_ms, ${milliseconds('g.witness_at')} as witness_at_ms, g.stats,
-  ${milliseconds('g.heard_at')} as heard_at_ms, ${milliseconds('g.left_at')} as left_at_ms, g.left_reason, g.command`;
+  ${milliseconds('g.heard_at')} as heard_at_ms,
+  (extract(epoch from ${REPORTER_AT}) * 1000)::float8 as reporter_at_ms, ${milliseconds('g.left_at')} as left_at_ms, g.left_reason, g.command`;
 
 function rowFrom(row: FleetColumns): Omit<FleetRow, 'behindSinceMs'> {
   return {
@@ -185,6 +205,7 @@ function rowFrom(row: FleetColumns): Omit<FleetRow, 'behindSinceMs'> {
     witnessAtMs: row.witness_at_ms,
     stats: row.stats,
     heardAtMs: row.heard_at_ms,
+    reporterAtMs: row.reporter_at_ms,
     leftAtMs: row.left_at_ms,
     leftReason: row.left_reason,
     command: row.command,

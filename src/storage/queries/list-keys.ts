@@ -32,6 +32,8 @@ export interface KeyScope {
   readonly token: string;
   readonly userId: string | null;
   readonly includeCreatedBy: boolean;
+  /** All keys of these teams too. */
+  readonly teamIds: readonly string[];
 }
 
 export interface ListedKey extends StoredKey {
@@ -83,10 +85,11 @@ function conditions(filter: KeyListFilter): RawBuilder<unknown>[] {
   return all;
 }
 
-function visible({ token, userId, includeCreatedBy }: KeyScope): RawBuilder<unknown> {
+function visible({ token, userId, includeCreatedBy, teamIds }: KeyScope): RawBuilder<unknown> {
   if (userId === null) return sql`k.token = ${token}`;
   const createdBy = includeCreatedBy ? sql` or k.created_by = ${userId}` : sql``;
-  return sql`(k.token = ${token} or k.user_id = ${userId}${createdBy})`;
+  const ofTeams = teamIds.length === 0 ? sql`` : sql` or k.team_id = any (${[...teamIds]}::text[])`;
+  return sql`(k.token = ${token} or k.user_id = ${userId}${createdBy}${ofTeams})`;
 }
 
 interface ListRow extends KeyRow {

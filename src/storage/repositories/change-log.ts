@@ -3,7 +3,8 @@ import type { Change, Lane, Revision } from '../../domain/change.ts';
 import type { JsonValue } from '../../domain/virtual-key.ts';
 import type { Tx } from '../db.ts';
 
-export type ChangeKind = Change['kind'];
+/** What gateway processes do not have to know is only logged. */
+export type ChangeKind = Change['kind'] | 'organization_member';
 
 export interface ChangeEntry {
   readonly kind: ChangeKind;
@@ -117,15 +118,20 @@ export function epochsLookedAt(epoch: number): number[] {
   return Array.from({ length: Math.max(1, Math.min(epoch, EPOCHS_LOOKED_AT_MAX)) }, (_, back) => epoch - back);
 }
 
-/** Those of the keys that somebody unblocked in this epoch. */
-export async function unblockedInEpoch(tx: Tx, epoch: number, tokens: readonly string[]): Promise<Set<string>> {
-  if (tokens.length === 0) return new Set();
+/** Those of the keys (or of another kind) that somebody unblocked in this epoch. */
+export async function unblockedInEpoch(
+  tx: Tx,
+  epoch: number,
+  objectIds: readonly string[],
+  kind: ChangeKind = 'key',
+): Promise<Set<string>> {
+  if (objectIds.length === 0) return new Set();
   const rows = await tx
     .selectFrom('claviger.change_log')
     .select('object_id')
     .distinct()
-    .where('kind', '=', 'key')
-    .where('object_id', 'in', [...tokens])
+    .where('kind', '=', kind)
+    .where('object_id', 'in', [...objectIds])
     .where('epoch', '=', epoch)
     .where('op', '=', 'unblocked')
     .execute();

@@ -31,10 +31,13 @@ export interface GatewayDeparture {
   readonly ageMs: number;
 }
 
-/** drained: it said so and took nothing new. connection lost: it may be serving all the same. */
-export type DepartureReason = 'drained' | 'connection lost';
+/**
+ * drained: it said so and took nothing new. connection lost: it may be serving all the same. not heard of: so may it, and its connection is
+ * still there.
+ */
+export type DepartureReason = 'drained' | 'connection lost' | 'not heard of';
 
-export type GatewayCommand = 'drain' | 'resync';
+export type GatewayCommand = 'drain' | 'reload-prices' | 'resync';
 
 export interface GivenCommand {
   readonly gatewayId: string;

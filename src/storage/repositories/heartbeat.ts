@@ -3,6 +3,9 @@ import type { Position } from '../../domain/change.ts';
 import type { Tx } from '../db.ts';
 import { readPosition } from './installation.ts';
 
+/** Behind the id of an instance it is the id of its control process. */
+export const CONTROL_ID_SUFFIX = '/control';
+
 export interface ControlIdentity {
   /** Of this control process. */
   readonly controlId: string;

@@ -75,7 +75,7 @@ export async function lockPositionAndHead(tx: Tx): Promise<{ position: Position;
 
 /** Begins a new epoch at the present revision. The caller holds the row (`lockPositionAndHead`). */
 export async function setEpoch(tx: Tx, epoch: number): Promise<void> {
-  await tx.updateTable('claviger.installation').set({ epoch }).execute();
+  await sql`update claviger.installation set epoch = ${epoch}, epoch_at = now()`.execute(tx);
 }
 
 function selectHead(tx: Tx) {

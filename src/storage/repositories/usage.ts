@@ -209,10 +209,23 @@ const COLUMNS: readonly Column[] = [
   ['reasoning_tokens', 'bigint', (record) => record.usage.reasoningTokens],
   ['audio_input_tokens', 'bigint', (record) => record.usage.audioInputTokens],
   ['audio_output_tokens', 'bigint', (record) => record.usage.audioOutputTokens],
+  ['usage_extras', 'jsonb', (record) => jsonOrNull(record.usage.extras)],
   ['estimated', 'boolean', (record) => record.estimated],
   ['cost_nano', 'bigint', (record) => record.costNano],
+  ['provider_cost_nano', 'bigint', (record) => record.providerCostNano ?? null],
+  // Absent: our prices made the cost.
+  [
+    'formula_cost_nano',
+    'bigint',
+    (record) => (record.formulaCostNano === undefined ? record.costNano : record.formulaCostNano),
+  ],
+  ['cost_breakdown', 'jsonb', (record) => jsonOrNull(record.breakdown)],
   ['seq', 'bigint', (record) => record.seq],
 ];
+function jsonOrNull(value: object | null | undefined): string | null {
+  return value == null ? null : JSON.stringify(value);
+}
+
 const COLUMN_NAMES = COLUMNS.map(([name]) => name).join(', ');
 const COLUMN_VALUES = COLUMNS.map(([name, type]) => (type === SECONDS ? `to_timestamp(r.${name})` : `r.${name}`)).join(
   ', ',

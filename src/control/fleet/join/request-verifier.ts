@@ -44,6 +44,12 @@ export class RequestVerifier {
     this.#noncesMax = noncesMax;
   }
 
+  /** Of a request that can not be replayed, because its session counts; a challenge means that it is to be signed. Throws `Refusal`. */
+  admitTime({ instanceId, timeMs }: Pick<RequestSignature, 'instanceId' | 'timeMs'>): void {
+    const nowMs = this.#clock.nowMs();
+    if (Math.abs(timeMs - nowMs) > SIGNATURE_WINDOW_MS) throw this.#untimely(instanceId, timeMs, nowMs);
+  }
+
   /** Throws `Refusal`. */
   admit({ instanceId, nonce, timeMs }: RequestSignature): void {
     const seen = this.#seen.get(instanceId);
@@ -52,12 +58,7 @@ export class RequestVerifier {
     const isTimely = Math.abs(timeMs - nowMs) <= SIGNATURE_WINDOW_MS && timeMs > (seen?.floorMs ?? 0);
     const madeAtMs = isTimely ? null : this.#challengeMadeAtMs(instanceId, nonce);
     if (isTimely || (madeAtMs !== null && madeAtMs >= (seen?.challengesFromMs ?? 0))) return;
-    throw new Refusal(
-      401,
-      `this request is from ${new Date(timeMs).toISOString()}, and here it is ${new Date(nowMs).toISOString()}`,
-      'clock',
-      { serverTimeMs: nowMs, challenge: this.#challenge(instanceId, nowMs) },
-    );
+    throw this.#untimely(instanceId, timeMs, nowMs);
   }
 
   /** The signature is good. Throws `Refusal` when the same request came in meanwhile. */
@@ -88,6 +89,15 @@ export class RequestVerifier {
     this.#seen.delete(instanceId);
   }
 
+  #untimely(instanceId: string, timeMs: number, nowMs: number): Refusal {
+    return new Refusal(
+      401,
+      `this request is from ${new Date(timeMs).toISOString()}, and here it is ${new Date(nowMs).toISOString()}`,
+      'clock',
+      { serverTimeMs: nowMs, challenge: this.#challenge(instanceId, nowMs) },
+    );
+  }
+
   /** Holds no state: whoever can present one was told it by this process, for this instance, just now. */
   #challenge(instanceId: string, nowMs: number): string {
     this.#challenges += 1;
@@ -114,6 +124,6 @@ export class RequestVerifier {
 /** Time and number, then a MAC of 32 bytes. */
 const CHALLENGE = /^(([0-9a-z]{1,11})\.[0-9a-z]{1,11})\.([A-Za-z0-9_-]{43})$/;
 
-function replayed(): Refusal {
+export function replayed(): Refusal {
   return new Refusal(401, 'this request has been here before', 'replayed');
 }

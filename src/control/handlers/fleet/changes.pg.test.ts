@@ -97,7 +97,7 @@ describe('a roll-back', () => {
     const { token } = await makeKey({ models: ['a'], metadata: { x: 1 } });
     const rev = revOf(await post('/key/update', { key: token, models: ['b'], rpm_limit: 5, metadata: { x: 2, y: 3 } }));
     await post('/key/update', { key: token, tpm_limit: 9 });
-    const { status, json, headers } = await rollBack(rev);
+    const { status, json, headers } = await rollBack(rev, { confirm: true });
     expect(status).toBe(200);
     expect(json).toMatchObject({ rolled_back: rev, rev: Number(headers.get('x-claviger-rev')), dry_run: false });
     expect(await info(token)).toMatchObject({ models: ['a'], rpm_limit: null, tpm_limit: 9, metadata: { x: 1 } });
@@ -106,16 +106,16 @@ describe('a roll-back', () => {
   });
 
   it('says with dry_run what it would do and does nothing', async () => {
-    const { token } = await makeKey({ models: ['a'] });
-    const rev = revOf(await post('/key/update', { key: token, models: ['b'] }));
+    const { token } = await makeKey({ models: ['a', 'b'] });
+    const rev = revOf(await post('/key/update', { key: token, models: ['b', 'a', 'c'] }));
     const { json } = await rollBack(rev, { dry_run: true });
     expect(json).toMatchObject({
       rev: null,
       dry_run: true,
-      differences: [{ field: 'models', before: ['b'], after: ['a'] }],
+      differences: [{ field: 'models', before: ['b', 'a', 'c'], after: ['a', 'b'] }],
       needs_confirm: [],
     });
-    expect((await info(token)).models).toEqual(['b']);
+    expect((await info(token)).models).toEqual(['b', 'a', 'c']);
     expect((await admin.call('GET', `/fleet/changes?object=${token}`)).json.changes).toHaveLength(2);
   });
 
@@ -159,6 +159,29 @@ describe('a roll-back', () => {
     expect(new Set(revisions).size).toBe(revisions.length);
   });
 
+  it('never lets a key do more than it may now without confirm, and names the fields', async () => {
+    const { token } = await makeKey({ max_budget: 10, rpm_limit: 100, allowed_regions: ['eu', 'us'], tpm_limit: 5 });
+    const narrowed = { models: ['a'], max_budget: 1, rpm_limit: 10, allowed_regions: ['eu'], fence: 'strict' };
+    const rev = revOf(await post('/key/update', { key: token, ...narrowed, tpm_limit: 9 }));
+    const { status, json } = await rollBack(rev);
+    expect(status).toBe(409);
+    for (const clause of [
+      'models would allow more (all in place of a)',
+      'allowed_regions would allow more (eu, us in place of eu)',
+      'fence would be weaker',
+      'max_budget would rise (10 in place of 1)',
+      'rpm_limit would rise',
+      'confirm: true',
+    ]) {
+      expect(json.error.message).toContain(clause);
+    }
+    expect(json.error.message).not.toContain('tpm_limit');
+    expect(await info(token)).toMatchObject(narrowed);
+    expect((await rollBack(rev, { dry_run: true })).json.needs_confirm).toHaveLength(5);
+    expect((await rollBack(rev, { confirm: true })).status).toBe(200);
+    expect(await info(token)).toMatchObject({ models: [], max_budget: 10, rpm_limit: 100, tpm_limit: 5 });
+  });
+
   it('takes away without confirm: it deletes what was created, blocks what was unblocked', async () => {
     const made = await post('/key/generate');
     expect((await rollBack(revOf(made))).status).toBe(200);
@@ -185,8 +208,8 @@ describe('a roll-back', () => {
   it('can itself be rolled back', async () => {
     const { token } = await makeKey({ models: ['a'] });
     const rev = revOf(await post('/key/update', { key: token, models: ['b'] }));
-    const undone = revOf(await rollBack(rev));
-    expect((await rollBack(undone)).status).toBe(200);
+    const undone = revOf(await rollBack(rev, { confirm: true }));
+    expect((await rollBack(undone, { confirm: true })).status).toBe(200);
     expect((await info(token)).models).toEqual(['b']);
   });
 

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../../../../tests/support/eventually.ts';
 import { FleetProbe } from '../../../../tests/support/fleet-probe.ts';
+import { silentLog } from '../../../../tests/support/silent-log.ts';
 import {
   startControlPlane,
   TEST_MASTER_KEY,
@@ -9,7 +10,12 @@ import {
 } from '../../../../tests/support/test-control-plane.ts';
 import { createTestDatabase, type TestDatabase } from '../../../../tests/support/test-database.ts';
 import type { WorkerRow as Worker } from '../../../contract/schemas/fleet.ts';
-import { EVENT_BACKLOG_BYTES_MAX, EVENT_LISTENERS_MAX } from '../../fleet/fleet-events.ts';
+import {
+  EVENT_BACKLOG_BYTES_MAX,
+  EVENT_LISTENERS_MAX,
+  EVENTS_KEPT_MAX,
+  FleetEvents,
+} from '../../fleet/fleet-events.ts';
 
 let database: TestDatabase;
 let admin: TestControlPlane;
@@ -38,11 +44,21 @@ interface Event {
 }
 
 /** Follows the events; `events` grows as they come. */
-async function follow(): Promise<{ events: Event[]; ended: () => boolean; close(): Promise<void> }> {
-  const response = await listen();
+async function follow(lastEventId?: string): Promise<Following> {
+  const response = await listen(lastEventId);
   expect(response.status).toBe(200);
   expect(response.headers.get('content-type')).toContain('text/event-stream');
-  const reader = response.body!.getReader();
+  return read(response.body!);
+}
+
+interface Following {
+  readonly events: Event[];
+  readonly ended: () => boolean;
+  close(): Promise<void>;
+}
+
+function read(stream: ReadableStream<Uint8Array>): Following {
+  const reader = stream.getReader();
   const events: Event[] = [];
   let ended = false;
   void (async () => {
@@ -65,10 +81,19 @@ async function follow(): Promise<{ events: Event[]; ended: () => boolean; close(
   return following;
 }
 
-function listen(): Promise<Response> {
+function listen(lastEventId?: string): Promise<Response> {
+  const resume: Record<string, string> = lastEventId === undefined ? {} : { 'last-event-id': lastEventId };
   return Promise.resolve(
-    admin.plane.app.request('/fleet/events', { headers: { authorization: `Bearer ${TEST_MASTER_KEY}` } }),
+    admin.plane.app.request('/fleet/events', { headers: { authorization: `Bearer ${TEST_MASTER_KEY}`, ...resume } }),
   );
+}
+
+/** The first event of who comes back, if one is there at once. */
+async function lastingReset(events: FleetEvents, lastEventId: string): Promise<string | undefined> {
+  const following = read(events.listen(lastEventId)!);
+  await new Promise((resolve) => setImmediate(resolve));
+  await following.close();
+  return following.events[0]?.event;
 }
 
 async function probe(gatewayId: string, options: object = {}): Promise<FleetProbe> {
@@ -93,7 +118,8 @@ describe('the events of the fleet', () => {
     }
     const changes = () => events.filter(({ event }) => event === 'change');
     await expect.poll(() => changes().map(({ data }) => data.rev)).toEqual(revs);
-    expect(changes()[0]).toMatchObject({ id: `1/${revs[0]}`, data: { kind: 'key', op: 'created' } });
+    expect(changes()[0]).toMatchObject({ data: { epoch: 1, kind: 'key', op: 'created' } });
+    expect(new Set(changes().map(({ id }) => id)).size).toBe(revs.length);
   });
 
   it('tell of arrivals and departures, also on other instances', async () => {
@@ -106,6 +132,76 @@ describe('the events of the fleet', () => {
     await come.say({ draining: true });
     come.close();
     await expect.poll(() => states().at(-1), { timeout: 5_000 }).toEqual(['live', 'left']);
+  });
+
+  it('go on behind the last one that was heard, without gap or double', async () => {
+    const first = await follow();
+    const makeKeys = async (count: number): Promise<number[]> => {
+      const revs: number[] = [];
+      for (let n = 0; n < count; n++) revs.push(Number((await post('/key/generate')).headers.get('x-claviger-rev')));
+      return revs;
+    };
+    const changes = ({ events }: Following) =>
+      events.filter(({ event }) => event === 'change').map(({ data }) => data.rev);
+    const heard = await makeKeys(2);
+    await expect.poll(() => changes(first)).toEqual(heard);
+    const lastId = first.events.at(-1)!.id!;
+    await first.close();
+    const missed = await makeKeys(3);
+    const again = await follow(lastId);
+    const live = await makeKeys(1);
+    await expect.poll(() => changes(again)).toEqual([...missed, ...live]);
+    expect(again.events.filter(({ event }) => event !== 'change' && event !== 'gateway')).toEqual([]);
+  });
+
+  it('tell with one reset that the last one that was heard is not known here', async () => {
+    const { events } = await follow('0123456789abcdef/3');
+    await expect.poll(() => events.map(({ event }) => event)).toEqual(['reset', 'fleet']);
+    expect(events[0]!.data).toMatchObject({ read_again: ['/fleet/workers', '/fleet/changes'] });
+    // From there it can be resumed again.
+    const { events: resumed } = await follow(events[0]!.id);
+    const rev = Number((await post('/key/generate')).headers.get('x-claviger-rev'));
+    await expect.poll(() => resumed.map(({ event, data }) => [event, data.rev])).toEqual([['change', rev]]);
+  });
+
+  it('are kept in a bounded number, and not while nobody listens for long', async () => {
+    const position = { installation: 'i', epoch: 1, rev: 0 };
+    const made = new FleetEvents({
+      db: { read: async (run: (tx: never) => unknown) => run(undefined as never) } as never,
+      tail: {
+        position,
+        onStretch: () => () => undefined,
+      } as never,
+      registry: { size: 0, onChange: () => () => undefined } as never,
+      readFleet: async () => ({
+        nowMs: 0,
+        head: position,
+        workers: [{ gateways: gateways.map((state, index) => ({ state, row: { gatewayId: `g/${index}` } })) } as never],
+      }),
+      presentChange: () => ({}),
+      run: 'run',
+      log: silentLog,
+      pollMs: 5,
+      lingerMs: 20,
+    });
+    open.push({ close: () => made.stop() });
+    const gateways: ('live' | 'lost')[] = Array.from({ length: EVENTS_KEPT_MAX }, () => 'live' as const);
+    const start = read(made.listen()!);
+    await expect.poll(() => start.events.map(({ event }) => event)).toEqual(['fleet']);
+    gateways.fill('lost');
+    await expect.poll(() => start.events.length).toBe(1 + EVENTS_KEPT_MAX);
+    // All that is kept, and less than a listener may be behind.
+    const all = read(made.listen(start.events[0]!.id)!);
+    await expect.poll(() => all.events.length).toBeGreaterThan(0);
+    const resumedWith = all.events[0]!.event;
+    gateways[0] = 'live';
+    await expect.poll(() => start.events.length).toBe(2 + EVENTS_KEPT_MAX);
+    const tooOld = read(made.listen(start.events[0]!.id)!);
+    await expect.poll(() => tooOld.events.map(({ event }) => event)).toEqual(['reset', 'fleet']);
+    expect(resumedWith).toBe('gateway');
+    const newest = start.events.at(-1)!.id!;
+    for (const one of [start, all, tooOld]) await one.close();
+    await expect.poll(() => lastingReset(made, newest), { interval: 100 }).toBe('reset');
   });
 
   it('cut off a listener that does not keep up, without keeping its backlog', async () => {
@@ -129,7 +225,7 @@ describe('the events of the fleet', () => {
   });
 
   it('have a bounded number of listeners', async () => {
-    const all = await Promise.all(Array.from({ length: EVENT_LISTENERS_MAX }, listen));
+    const all = await Promise.all(Array.from({ length: EVENT_LISTENERS_MAX }, () => listen()));
     for (const response of all) open.push({ close: () => response.body!.cancel() });
     expect(all.every(({ status }) => status === 200)).toBe(true);
     expect((await listen()).status).toBe(409);

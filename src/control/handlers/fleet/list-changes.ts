@@ -5,11 +5,14 @@ import { tokenOfArgument } from '../../auth/key-token.ts';
 import { endpoint } from '../handler.ts';
 import { presentChange } from './present-change.ts';
 
-export const fleetChangesEndpoint = endpoint(fleetChangesRoute, async ({ query }, { db }) => {
+export const fleetChangesEndpoint = endpoint(fleetChangesRoute, async ({ query }, { staleReads, tail }) => {
   const { kind, actor, limit, object } = query;
   const before = query.before === undefined ? null : positionFrom(query.before);
   const objectId = object === undefined ? undefined : (tokenOfArgument(object) ?? object);
-  const changes = await db.read((tx) => listChanges(tx, { before, kind, objectId, actor, limit }));
+  const changes = await staleReads.read(
+    (tx) => listChanges(tx, { before, kind, objectId, actor, limit }),
+    tail.position?.rev,
+  );
   const last = changes.at(-1);
   const next = last !== undefined && changes.length === limit ? `${last.epoch}/${last.rev}` : null;
   return { json: { changes: changes.map(presentChange), next_before: next } };

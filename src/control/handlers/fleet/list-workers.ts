@@ -4,7 +4,7 @@ import { endpoint } from '../handler.ts';
 import { presentMoment, presentRegion, presentWorker } from './present-fleet.ts';
 
 export const fleetWorkersEndpoint = endpoint(fleetWorkersRoute, async ({ query }, { readFleet }) => {
-  const fleet = await readFleet();
+  const fleet = await readFleet({ mayBeStale: true });
   const workers = fleet.workers
     .filter(({ region }) => query.region === undefined || region === query.region)
     .filter(
@@ -15,6 +15,6 @@ export const fleetWorkersEndpoint = endpoint(fleetWorkersRoute, async ({ query }
 });
 
 export const fleetRegionsEndpoint = endpoint(fleetRegionsRoute, async (_input, { readFleet }) => {
-  const fleet = await readFleet();
+  const fleet = await readFleet({ mayBeStale: true });
   return { json: { ...presentMoment(fleet), regions: viewRegions(fleet.workers).map(presentRegion) } };
 });

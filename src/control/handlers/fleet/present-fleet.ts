@@ -1,3 +1,4 @@
+import type { Dependencies, Reachable } from '../../fleet/dependencies.ts';
 import type { GatewayView, RegionView, WorkerView } from '../../fleet/fleet-view.ts';
 import type { Fleet } from '../../fleet/read-fleet.ts';
 
@@ -5,7 +6,8 @@ export function presentMoment({ nowMs, head }: Fleet): object {
   return { now: iso(nowMs), head };
 }
 
-export function presentWorker({ instanceId, region, role, state, gateways, control }: WorkerView): object {
+export function presentWorker(worker: WorkerView): object {
+  const { instanceId, region, role, state, gateways, control } = worker;
   return {
     worker: instanceId,
     region,
@@ -14,8 +16,28 @@ export function presentWorker({ instanceId, region, role, state, gateways, contr
     joined: gateways.some(({ row }) => row.joined),
     public_url: gateways.find(({ row }) => row.publicUrl !== null)?.row.publicUrl ?? null,
     control_process: control === null ? null : { version: control.version, last_seen: iso(control.atMs) },
+    dependencies: presentDependencies(worker.dependencies),
     gateways: gateways.map(presentGateway),
   };
+}
+
+function presentDependencies({ controlPlane, database, snapshotMirror }: Dependencies): object {
+  return {
+    database: database === null ? null : reachable(database),
+    control_plane: controlPlane === null ? null : { ...reachable(controlPlane), address: controlPlane.address },
+    snapshot_mirror:
+      snapshotMirror === null
+        ? null
+        : {
+            state: snapshotMirror.failure === null ? 'ok' : 'failing',
+            last_written: isoOrNull(snapshotMirror.writtenAtMs),
+            error: snapshotMirror.failure,
+          },
+  };
+}
+
+function reachable({ awaySinceMs }: Reachable): object {
+  return { state: awaySinceMs === null ? 'ok' : 'away', away_since: isoOrNull(awaySinceMs) };
 }
 
 function presentGateway({ row, stats, state, ...view }: GatewayView): object {

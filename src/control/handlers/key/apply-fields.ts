@@ -1,6 +1,8 @@
 import { type KeyFields, METADATA_FIELDS } from '../../../contract/schemas/key-request.ts';
+import { budgetTermsOfKey, limitsOfKey } from '../../../domain/account-from-object.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import type { JsonObject, JsonValue, VirtualKey } from '../../../domain/virtual-key.ts';
+import { checkMoneyFields } from '../../accounts/check-money-fields.ts';
 import { budgetResetAt, checkedDuration, expiryAfter } from './durations.ts';
 
 /** Fields of the request that go into the key as they are; null clears them. */
@@ -39,12 +41,7 @@ export const PRINCIPAL_BYTES_MAX = 32_000;
  * field means the same in both. Throws the 400 of a value that is not allowed.
  */
 export function applyFields(key: VirtualKey, fields: KeyFields, now: { nowMs: number; timeZone: string }): VirtualKey {
-  refuseNegative('max_budget', fields.max_budget);
-  refuseNegative('soft_budget', fields.soft_budget);
-  for (const limit of fields.budget_limits ?? []) {
-    refuseNegative('budget_limits.max_budget', limit.max_budget);
-    checkedDuration('budget_limits.budget_duration', limit.budget_duration);
-  }
+  checkMoneyFields(fields);
   const next: Mutable<VirtualKey> = { ...key };
   for (const name of PLAIN) assign(next, name, fields[name]);
   for (const name of LISTS) assign(next, name, fields[name] === null ? [] : fields[name]);
@@ -89,18 +86,14 @@ function metadataWith(stored: JsonObject, fields: KeyFields): JsonObject {
   return metadata;
 }
 
-function refuseNegative(field: string, value: number | null | undefined): void {
-  if (typeof value === 'number' && value < 0)
-    throw new ClavigerError('negative_budget', { field, value }, { param: field });
-}
-
 function refuseLarge(key: VirtualKey): void {
   const { models, aliases, allowed_regions, allowed_routes, metadata } = key;
+  const terms = [limitsOfKey(key), budgetTermsOfKey(key)];
   const bytes = Buffer.byteLength(
-    JSON.stringify([models, aliases, allowed_regions, allowed_routes, metadata.tags ?? []]),
+    JSON.stringify([models, aliases, allowed_regions, allowed_routes, metadata.tags ?? [], terms]),
   );
   if (bytes <= PRINCIPAL_BYTES_MAX) return;
   throw new ClavigerError('bad_request', {
-    reason: `models, aliases, allowed_regions, allowed_routes and tags of a key have ${bytes} bytes together, and at most ${PRINCIPAL_BYTES_MAX} are possible. Use access groups or wildcards.`,
+    reason: `models, aliases, allowed_regions, allowed_routes, tags, limits and budgets of a key have ${bytes} bytes together, and at most ${PRINCIPAL_BYTES_MAX} are possible. Use access groups or wildcards.`,
   });
 }

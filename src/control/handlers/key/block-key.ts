@@ -2,6 +2,7 @@ import { blockKey, unblockKey } from '../../../contract/routes/keys.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import type { VirtualKey } from '../../../domain/virtual-key.ts';
 import { lockKeys, updateKey } from '../../../storage/repositories/keys.ts';
+import { mayWriteKey, unknownKey } from '../../accounts/key-rights.ts';
 import { tokenOfArgument } from '../../auth/key-token.ts';
 import { appendChange } from '../../config/append-change.ts';
 import { publish } from '../../config/publish.ts';
@@ -20,10 +21,12 @@ async function setBlocked(
 ): Promise<HandlerResult> {
   const { clock, db } = context;
   const token = tokenOfArgument(body.key);
-  if (token === null) throw new ClavigerError('invalid_key_format');
+  const action = blocked ? 'block' : 'unblock';
+  if (token === null) throw unknownKey(caller, action, new ClavigerError('invalid_key_format'));
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
     const [stored] = await lockKeys(tx, [token]);
-    if (stored === undefined) throw new ClavigerError('key_not_found');
+    if (stored === undefined) throw unknownKey(caller, action, new ClavigerError('key_not_found'));
+    await mayWriteKey(tx, caller, stored.key, action);
     const updated_at = new Date(clock.nowMs()).toISOString();
     const key: VirtualKey = { ...stored.key, blocked, updated_at, updated_by: caller.userId };
     const objectRev = stored.objectRev + 1;

@@ -4,6 +4,7 @@ import { ClavigerError, listText } from '../../../domain/error-catalogue.ts';
 import { maskKey } from '../../../domain/generated-key.ts';
 import type { Tx } from '../../../storage/db.ts';
 import { deleteKey, lockKeys, tokensOfAliases } from '../../../storage/repositories/keys.ts';
+import { mayWriteKey, unknownKey } from '../../accounts/key-rights.ts';
 import { tokenOfArgument } from '../../auth/key-token.ts';
 import { appendChange } from '../../config/append-change.ts';
 import { publish } from '../../config/publish.ts';
@@ -21,8 +22,9 @@ export const deleteKeyEndpoint = endpoint(deleteKeyRoute, async ({ body, caller,
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
     const passed = await passedByToken(tx, wanted);
     const found = await lockKeys(tx, [...passed.keys()]);
-    if (found.length === 0) throw nothingFound(wanted);
+    if (found.length === 0) throw unknownKey(caller, 'delete', nothingFound(wanted));
     const deletedAt = new Date(clock.nowMs()).toISOString();
+    for (const { key } of found) await mayWriteKey(tx, caller, key, 'delete');
     for (const stored of found) {
       const { key } = stored;
       const objectRev = stored.objectRev + 1;

@@ -90,7 +90,7 @@ function overBound(name: string, value: string | number, bound: string | number)
   });
 }
 
-/** Roles and memberships in these settings come with users and teams; the required fields hold already. */
+/** The roles in these settings are checked with the rights of the caller (`key-rights.ts`). */
 function refuseMissing(body: GenerateKeyBody, settings: JsonObject): void {
   const rules = objectOf(body.team_id ? settings.team_key_generation : settings.personal_key_generation);
   if (!Array.isArray(rules.required_params)) return;

@@ -2,14 +2,17 @@ import { listKeysRoute } from '../../../contract/routes/keys.ts';
 import type { KeyListQuery } from '../../../contract/schemas/key-query.ts';
 import { ClavigerError, listText } from '../../../domain/error-catalogue.ts';
 import { KEY_SORT_COLUMNS, type KeyListFilter, listKeys } from '../../../storage/queries/list-keys.ts';
-import { type Caller, isProxyAdmin } from '../../auth/caller.ts';
+import { administeredTeams } from '../../accounts/rights.ts';
+import { type Caller, seesEverything } from '../../auth/caller.ts';
 import { tokenOfArgument } from '../../auth/key-token.ts';
 import { endpoint } from '../handler.ts';
 import { presentListedKey } from './present-key.ts';
 
 export const listKeysEndpoint = endpoint(listKeysRoute, async ({ query, caller }, { staleReads, tail }) => {
-  const filter = filterFrom(query, caller);
-  const { rows, total } = await staleReads.read((tx) => listKeys(tx, filter), tail.position?.rev);
+  const { rows, total } = await staleReads.read(async (tx) => {
+    const ownTeams = seesEverything(caller) ? [] : await administeredTeams(tx, caller);
+    return listKeys(tx, filterFrom(query, caller, ownTeams));
+  }, tail.position?.rev);
   const whole = query.return_full_object || query.expand.length > 0;
   return {
     json: {
@@ -21,14 +24,15 @@ export const listKeysEndpoint = endpoint(listKeysRoute, async ({ query, caller }
   };
 });
 
-function filterFrom(query: KeyListQuery, caller: Caller): KeyListFilter {
+function filterFrom(query: KeyListQuery, caller: Caller, ownTeams: readonly string[]): KeyListFilter {
   const sortBy = oneOf('sort_by', query.sort_by, KEY_SORT_COLUMNS);
   const order = oneOf('sort_order', query.sort_order.toLowerCase(), ['asc', 'desc'] as const);
   const status = query.status === undefined ? undefined : oneOf('status', query.status, ['deleted'] as const);
   const expires =
     query.expires === undefined ? undefined : oneOf('expires', query.expires, ['expired', 'active'] as const);
-  const admin = isProxyAdmin(caller);
-  if (!admin) refuseOthers(query, caller);
+  const admin = seesEverything(caller);
+  if (!admin) refuseOthers(query, caller, ownTeams);
+  const isOfTeam = query.include_team_keys || query.team_id !== undefined;
   return {
     deleted: status === 'deleted',
     userId: query.user_id,
@@ -43,7 +47,12 @@ function filterFrom(query: KeyListQuery, caller: Caller): KeyListFilter {
     expires,
     scope: admin
       ? null
-      : { token: caller.token, userId: caller.userId, includeCreatedBy: query.include_created_by_keys },
+      : {
+          token: caller.token,
+          userId: caller.userId,
+          includeCreatedBy: query.include_created_by_keys,
+          teamIds: isOfTeam ? ownTeams : [],
+        },
     sortBy,
     descending: order === 'desc',
     limit: query.size,
@@ -52,11 +61,11 @@ function filterFrom(query: KeyListQuery, caller: Caller): KeyListFilter {
 }
 
 /** Asking for somebody else's keys is refused rather than answered with nothing, as in LiteLLM. */
-function refuseOthers(query: KeyListQuery, caller: Caller): void {
+function refuseOthers(query: KeyListQuery, caller: Caller, ownTeams: readonly string[]): void {
   const own = caller.kind === 'key' ? caller.stored.key : null;
   const isOthers =
     (query.user_id !== undefined && query.user_id !== own?.user_id) ||
-    (query.team_id !== undefined && query.team_id !== own?.team_id) ||
+    (query.team_id !== undefined && query.team_id !== own?.team_id && !ownTeams.includes(query.team_id)) ||
     (query.organization_id !== undefined && query.organization_id !== own?.organization_id) ||
     (query.key_hash !== undefined && tokenOfArgument(query.key_hash) !== caller.token);
   if (isOthers) throw new ClavigerError('not_your_object', { action: 'list these keys' });

@@ -1,22 +1,22 @@
 import { type KeyFields, METADATA_FIELDS } from '../../../contract/schemas/key-request.ts';
+import type { BudgetObject } from '../../../domain/budget-object.ts';
 import { dollarsFromNano } from '../../../domain/money.ts';
 import type { JsonObject, JsonValue, VirtualKey } from '../../../domain/virtual-key.ts';
 import type { ListedKey } from '../../../storage/queries/list-keys.ts';
 import { maskSecrets } from '../../config/key-secrets.ts';
 
-/** A key as every answer shows it: LiteLLM's column names, spend in dollars, secrets masked. */
-export function presentKey(key: VirtualKey, spendNano: bigint): JsonObject {
+/** A key as every answer shows it: LiteLLM's column names, spend in dollars, secrets masked. `budget` is the object that its `budget_id` names. */
+export function presentKey(key: VirtualKey, spendNano: bigint, budget: BudgetObject | null = null): JsonObject {
   return {
     ...(maskSecrets(key) as unknown as JsonObject),
     spend: dollarsFromNano(spendNano),
-    // Budgets as objects of their own do not exist yet.
-    litellm_budget_table: null,
+    litellm_budget_table: budget === null ? null : (budget as unknown as JsonObject),
   };
 }
 
 /** `/key/info` leaves out the hash: the caller named the key. */
-export function presentKeyInfo(key: VirtualKey, spendNano: bigint): JsonObject {
-  const { token: _, ...info } = presentKey(key, spendNano);
+export function presentKeyInfo(key: VirtualKey, spendNano: bigint, budget: BudgetObject | null): JsonObject {
+  const { token: _, ...info } = presentKey(key, spendNano, budget);
   return info;
 }
 

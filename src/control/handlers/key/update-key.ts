@@ -3,6 +3,8 @@ import type { UpdateKeyBody } from '../../../contract/schemas/key-request.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import type { JsonObject, VirtualKey } from '../../../domain/virtual-key.ts';
 import { lockKeys, setSpend, updateKey } from '../../../storage/repositories/keys.ts';
+import { checkKeyOwners } from '../../accounts/check-key-owners.ts';
+import { checkChangedKey, unknownKey } from '../../accounts/key-rights.ts';
 import { tokenOfArgument } from '../../auth/key-token.ts';
 import { appendChange } from '../../config/append-change.ts';
 import { keepMaskedSecrets, sealSecrets } from '../../config/key-secrets.ts';
@@ -19,12 +21,12 @@ export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller,
   applyUpdateRules(body, context.config(), nowMs);
   const increase = temporaryIncrease(body);
   const token = tokenOfArgument(body.key);
-  if (token === null) throw new ClavigerError('key_not_found');
+  if (token === null) throw unknownKey(caller, 'update', new ClavigerError('key_not_found'));
   const spendNano = body.spend == null ? null : spendFrom(body.spend);
 
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
     const [stored] = await lockKeys(tx, [token]);
-    if (stored === undefined) throw new ClavigerError('key_not_found');
+    if (stored === undefined) throw unknownKey(caller, 'update', new ClavigerError('key_not_found'));
     const applied = applyFields(stored.key, body, { nowMs, timeZone: timeZoneOf(context) });
     const next: VirtualKey = {
       ...applied,
@@ -33,6 +35,8 @@ export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller,
       updated_by: caller.userId,
     };
     const key = sealSecrets(keepMaskedSecrets(next, stored.key), settings.sealingKey);
+    await checkChangedKey(tx, caller, stored.key, key, body);
+    await checkKeyOwners(tx, key, stored.key);
     const objectRev = stored.objectRev + 1;
     await refusingTaken(key.key_alias, () => updateKey(tx, key, objectRev));
     if (spendNano !== null) await setSpend(tx, token, spendNano);

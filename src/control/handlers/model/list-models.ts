@@ -1,10 +1,9 @@
 import { modelPageRoute } from '../../../contract/routes/models.ts';
 import type { ModelPageQuery } from '../../../contract/schemas/model-request.ts';
 import { ClavigerError, listText } from '../../../domain/error-catalogue.ts';
-import { numberOf } from '../../../domain/json-fields.ts';
 import { isProxyAdmin } from '../../auth/caller.ts';
 import { endpoint } from '../handler.ts';
-import { type ListedModel, presentListedModel } from './present-model.ts';
+import { type ListedModel, presentListedModel, shownNumber } from './present-model.ts';
 import { visibleModels } from './visible-models.ts';
 
 export const listModelsEndpoint = endpoint(modelPageRoute, async ({ query, caller }, context) => {
@@ -36,8 +35,7 @@ const ORDERS = {
   model_name: ({ modelName }: ListedModel) => modelName,
   created_at: ({ record }: ListedModel) => record?.created_at ?? '',
   updated_at: ({ record }: ListedModel) => record?.updated_at ?? '',
-  costs: ({ litellmParams, modelInfo }: ListedModel) =>
-    numberOf(litellmParams.input_cost_per_token) ?? numberOf(modelInfo.input_cost_per_token) ?? 0,
+  costs: (model: ListedModel) => shownNumber(model, 'input_cost_per_token') ?? 0,
   /** In LiteLLM: of the file first. */
   status: ({ record }: ListedModel) => (record === null ? 0 : 1),
 } as const;

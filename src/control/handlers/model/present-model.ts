@@ -1,6 +1,7 @@
 import type { ModelEntry } from '../../../domain/config-source.ts';
 import type { Deployment } from '../../../domain/deployment.ts';
 import { numberOf } from '../../../domain/json-fields.ts';
+import type { Pico } from '../../../domain/money.ts';
 import type { ModelRecord } from '../../../domain/stored-model.ts';
 import type { JsonObject, JsonValue } from '../../../domain/virtual-key.ts';
 import { maskModelSecrets, withoutModelSecrets } from '../../config/model-secrets.ts';
@@ -57,13 +58,10 @@ export function presentListedModel(model: ListedModel, isAdmin: boolean): JsonOb
   return { model_name: model.modelName, litellm_params: params, model_info: infoOf(model, isAdmin) };
 }
 
-function infoOf(
-  { deployment, id, litellmParams, modelInfo, overridesDatabase, record }: ListedModel,
-  isAdmin: boolean,
-): JsonObject {
-  const number = (name: string): number | null => numberOf(litellmParams[name]) ?? numberOf(modelInfo[name]);
+function infoOf(model: ListedModel, isAdmin: boolean): JsonObject {
+  const { deployment, id, modelInfo, overridesDatabase, record } = model;
   return {
-    ...Object.fromEntries(SHOWN_NUMBERS.map((name): [string, JsonValue] => [name, number(name)])),
+    ...Object.fromEntries(SHOWN_NUMBERS.map((name): [string, JsonValue] => [name, shownNumber(model, name)])),
     ...modelInfo,
     id,
     db_model: record !== null,
@@ -84,7 +82,25 @@ function infoOf(
   };
 }
 
-/** Always there, as in LiteLLM; null when the entry does not say. */
+/** As the entry says; when it says no price at all, prices are those of the price list. */
+export function shownNumber(
+  { deployment, litellmParams, modelInfo }: ListedModel,
+  name: (typeof SHOWN_NUMBERS)[number],
+): number | null {
+  const own = (field: string): number | null => numberOf(litellmParams[field]) ?? numberOf(modelInfo[field]);
+  const rate = Object.hasOwn(LISTED_PRICES, name) ? LISTED_PRICES[name as keyof typeof LISTED_PRICES] : null;
+  if (rate === null || Object.keys(LISTED_PRICES).some((field) => own(field) !== null)) return own(name);
+  const pricing = deployment?.pricing ?? null;
+  return pricing === null ? null : dollarsPerToken(pricing[rate]);
+}
+
+const LISTED_PRICES = { input_cost_per_token: 'input', output_cost_per_token: 'output' } as const;
+
+function dollarsPerToken(rate: Pico): number {
+  return Number(`${rate}e-12`);
+}
+
+/** Always there, as in LiteLLM; null when neither the entry nor the price list says. */
 const SHOWN_NUMBERS = [
   'max_tokens',
   'max_input_tokens',

@@ -75,8 +75,13 @@ function withFields(before: ModelRecord, body: UpdateModelBody, replace: boolean
         sealingKey,
       },
     ),
-    model_info: { ...(replace ? info : { ...before.model_info, ...info }), id: modelId },
+    model_info: { ...(replace ? { ...blockedOf(before), ...info } : { ...before.model_info, ...info }), id: modelId },
   };
+}
+
+/** Whoever blocked it did not mean until the next time that a file is applied. */
+function blockedOf({ model_info }: ModelRecord): JsonObject {
+  return model_info.blocked === undefined ? {} : { blocked: model_info.blocked };
 }
 
 function contentOf({ litellm_params, model_info, model_name }: ModelRecord): JsonObject {

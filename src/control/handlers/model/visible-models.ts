@@ -15,7 +15,11 @@ export async function visibleModels(caller: Caller, context: ControlContext): Pr
   const { settings } = context;
   const records = settings.storeModelInDb ? (await context.db.read(allModels)).map((row) => row.model) : [];
   const file = context.config();
-  const { configuration } = compileFleet(records.map(storedModelFrom), { file, envValue: context.envValue });
+  const { configuration } = compileFleet(records.map(storedModelFrom), {
+    file,
+    envValue: context.envValue,
+    prices: context.prices,
+  });
   const deployments = deploymentsOf(configuration);
   const stored = new Set(records.map((record) => record.model_id));
   const listed = [

@@ -1,5 +1,6 @@
 import type { SpendLogRow as Shown } from '../../../contract/schemas/spend.ts';
 import { dollarsFromNano } from '../../../domain/money.ts';
+import type { CostBreakdown } from '../../../domain/usage.ts';
 import type { SpendLogRow } from '../../../storage/queries/spend-logs.ts';
 
 /** A usage row under LiteLLM's column names; what it has no column for is in `metadata`. */
@@ -37,6 +38,10 @@ export function presentSpendLog(row: SpendLogRow): Shown {
       stream: row.stream,
       region: row.region,
       usage_estimated: row.estimated,
+      cost_breakdown: row.cost_breakdown === null ? null : inDollars(row.cost_breakdown),
+      provider_cost: row.provider_cost_nano === null ? null : dollarsFromNano(row.provider_cost_nano),
+      formula_cost: row.formula_cost_nano === null ? null : dollarsFromNano(row.formula_cost_nano),
+      usage_extras: row.usage_extras,
       usage_object: {
         prompt_tokens: Number(row.prompt_tokens),
         completion_tokens: Number(row.completion_tokens),
@@ -67,4 +72,8 @@ export function presentSpendLog(row: SpendLogRow): Shown {
     agent_id: null,
     proxy_server_request: {},
   };
+}
+
+function inDollars(breakdown: CostBreakdown): Record<string, number> {
+  return Object.fromEntries(Object.entries(breakdown).map(([part, nano]) => [part, dollarsFromNano(nano)]));
 }

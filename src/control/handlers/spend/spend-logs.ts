@@ -3,7 +3,7 @@ import { SPEND_LOG_ROWS_MAX, type SpendLogsQuery } from '../../../contract/schem
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import { type SpendLogFilter, spendLogs } from '../../../storage/queries/spend-logs.ts';
 import { spendPerDay } from '../../../storage/queries/spend-per-day.ts';
-import { type Caller, isProxyAdmin, MASTER_KEY_TOKEN } from '../../auth/caller.ts';
+import { type Caller, MASTER_KEY_TOKEN, seesEverything } from '../../auth/caller.ts';
 import { keyToken } from '../../auth/key-token.ts';
 import { endpoint } from '../handler.ts';
 import { presentSpendDays } from './present-spend-days.ts';
@@ -26,7 +26,7 @@ export const spendLogsEndpoint = endpoint(spendLogsRoute, async ({ query, caller
 
 function filterFrom(query: SpendLogsQuery, caller: Caller, masterKey: string): SpendLogFilter {
   const token = query.api_key === undefined ? undefined : tokenInLogs(query.api_key, masterKey);
-  if (!isProxyAdmin(caller)) {
+  if (!seesEverything(caller)) {
     const isOthers =
       (query.user_id !== undefined && query.user_id !== caller.userId) ||
       (token !== undefined && caller.userId === null && token !== caller.token);
@@ -38,7 +38,7 @@ function filterFrom(query: SpendLogsQuery, caller: Caller, masterKey: string): S
     requestId: query.request_id,
     startDate: dateFrom('start_date', query.start_date),
     endDate: dateFrom('end_date', query.end_date),
-    scope: isProxyAdmin(caller) ? null : { token: caller.token, userId: caller.userId },
+    scope: seesEverything(caller) ? null : { token: caller.token, userId: caller.userId },
   };
 }
 

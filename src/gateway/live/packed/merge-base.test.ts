@@ -39,7 +39,7 @@ describe('mergeBase', () => {
     expect(statSync(path).size).toBeLessThan(statSync(withGaps).size / 2);
     const next = new PackedPrincipalStore();
     const loading = next.beginSnapshot();
-    expect(readSnapshotFile(path, loading)).toMatchObject({ format: 3, rev: 2, region: 'eu', head: 'b'.repeat(64) });
+    expect(readSnapshotFile(path, loading)).toMatchObject({ format: 4, rev: 2, region: 'eu', head: 'b'.repeat(64) });
     loading.commit(at(2), 'b'.repeat(64));
     expect(stateOf(next)).toEqual(stateOf(store));
   });

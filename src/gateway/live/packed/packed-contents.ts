@@ -1,3 +1,4 @@
+import type { Account } from '../../../domain/account.ts';
 import type { Position, Revision } from '../../../domain/change.ts';
 import type { StoredModel } from '../../../domain/stored-model.ts';
 import type { JsonValue, Principal } from '../../../domain/virtual-key.ts';
@@ -19,6 +20,7 @@ export interface PackedTables {
   readonly cold: BlobPool;
   readonly settings: Readonly<Record<string, JsonValue>>;
   readonly models: readonly StoredModel[];
+  readonly accounts: readonly Account[];
   readonly wideSpend: readonly (readonly [slot: number, spendNano: bigint])[];
   readonly setHash: string;
   readonly configRev: Revision;
@@ -58,6 +60,10 @@ export class PackedContents implements StoreContents {
 
   get models(): readonly StoredModel[] {
     return this.tables.models;
+  }
+
+  get accounts(): readonly Account[] {
+    return this.tables.accounts;
   }
 
   *keys(): Generator<{ principal: Principal; spendNano: bigint }> {

@@ -1,10 +1,11 @@
 /**
- * The body of a snapshot file of format 3: the tables of a packed store as they are in memory, one section behind the other, then a
+ * The body of a snapshot file of format 3 or 4: the tables of a packed store as they are in memory, one section behind the other, then a
  * directory of them as JSON. Each section is under its SHA-256 in the directory, and the directory under one in the header of the file.
  */
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
+import type { Account } from '../../../domain/account.ts';
 import type { Revision } from '../../../domain/change.ts';
 import type { StoredModel } from '../../../domain/stored-model.ts';
 import type { JsonValue } from '../../../domain/virtual-key.ts';
@@ -42,6 +43,8 @@ interface Directory {
   readonly names: Section & { readonly shape: BlobPoolShape };
   readonly textBytes: Section & { readonly shape: BlobPoolShape };
   readonly cold: Section & { readonly shape: BlobPoolShape };
+  /** One account per line, as JSON. Format 3 has none. */
+  readonly accounts?: Section;
   readonly setHash: string;
   readonly configRev: Revision;
 }
@@ -54,7 +57,7 @@ interface Config {
 
 /** Writes the body from byte `start` on. Returns to the event loop behind each chunk of at most 256 KiB. */
 export async function writePackedBody(file: FileHandle, start: number, tables: PackedTables): Promise<DirectoryPlace> {
-  const { keys, deleted, texts, names, textBytes, cold, settings, models, wideSpend } = tables;
+  const { keys, deleted, texts, names, textBytes, cold, settings, models, accounts, wideSpend } = tables;
   const config: Config = {
     settings,
     models,
@@ -79,6 +82,7 @@ export async function writePackedBody(file: FileHandle, start: number, tables: P
     names: { ...(await section(poolPieces(names))), shape: names.shape },
     textBytes: { ...(await section(poolPieces(textBytes))), shape: textBytes.shape },
     cold: { ...(await section(poolPieces(cold))), shape: cold.shape },
+    accounts: await section(accountPieces(accounts)),
     setHash: tables.setHash,
     configRev: tables.configRev,
   };
@@ -110,10 +114,35 @@ export function readPackedBody(
     cold: readPool(fd, 'cold', directory.cold),
     settings: config.settings,
     models: config.models,
+    accounts: directory.accounts === undefined ? [] : accountsIn(text('accounts', directory.accounts)),
     wideSpend: config.wideSpend.map(([slot, spendNano]) => [slot, BigInt(spendNano)]),
     setHash: directory.setHash,
     configRev: directory.configRev,
   };
+}
+
+/** Characters of accounts that are made into one piece. */
+const ACCOUNT_PIECE_CHARS = 64 * 1024;
+
+function* accountPieces(accounts: readonly Account[]): Generator<Buffer> {
+  let lines = '';
+  for (const account of accounts) {
+    lines += `${JSON.stringify(account)}\n`;
+    if (lines.length < ACCOUNT_PIECE_CHARS) continue;
+    yield Buffer.from(lines);
+    lines = '';
+  }
+  if (lines !== '') yield Buffer.from(lines);
+}
+
+function accountsIn(lines: string): Account[] {
+  const accounts: Account[] = [];
+  for (let start = 0; start < lines.length; ) {
+    const end = lines.indexOf('\n', start);
+    accounts.push(JSON.parse(lines.slice(start, end)) as Account);
+    start = end + 1;
+  }
+  return accounts;
 }
 
 function* recordPieces({ chunks, count, recordBytes }: RecordList): Generator<Buffer> {

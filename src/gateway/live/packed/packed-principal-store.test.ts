@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import { accountChange, termsOf } from '../../../../tests/support/accounts.ts';
 import { pick } from '../../../../tests/support/length.ts';
 import {
   at,
@@ -70,10 +71,17 @@ const principal: fc.Arbitrary<Omit<Principal, 'token'>> = fc.record({
   allowedRegions: list,
   fence: fc.constantFrom('normal', 'strict'),
 });
+/** What keys have beyond that, if anything. */
+const terms = fc.constantFrom<Pick<Principal, 'limits' | 'budgets' | 'budgetId'>>(
+  {},
+  { limits: { modelRpm: { gpt: 5, claude: 0 }, scope: 'global' } },
+  { budgets: [termsOf(1.5), termsOf(3, { slot: 'window:1d', duration: '1d' })], budgetId: 'b' },
+  { budgetId: '' },
+);
 /** As it is after its way through the feed: JSON, with or without a field that this version does not know. */
 const received = fc
-  .tuple(principal, fc.constantFrom({}, { later: { x: [1] } }))
-  .map(([fields, later]) => ({ ...fields, ...later }));
+  .tuple(principal, terms, fc.constantFrom({}, { later: { x: [1] } }))
+  .map(([fields, more, later]) => ({ ...fields, ...more, ...later }));
 const token = fc.constantFrom(...TOKENS);
 const key = fc
   .tuple(token, received)
@@ -87,12 +95,18 @@ type Step =
       readonly deleted: readonly string[];
     }
   | { readonly do: 'deny' | 'hold'; readonly token: KeyDigest }
+  | { readonly do: 'deny-account'; readonly name: string }
   | { readonly do: 'settle'; readonly token: KeyDigest; readonly costNano: bigint }
   | { readonly do: 'freeze' | 'restart' | 'compact' };
 
 const model = fc.constantFrom<StoredModel | null>(
   { id: 'm', modelName: 'gpt', litellmParams: { model: 'fake/x' }, modelInfo: {} },
   null,
+);
+const account = fc.tuple(
+  fc.constantFrom('team' as const, 'customer' as const),
+  fc.constantFrom('a', 'b:ä\n'),
+  fc.option(fc.record({ blocked: fc.boolean(), models: list, alias: textOrNull })),
 );
 const change = fc.oneof(
   {
@@ -107,6 +121,14 @@ const change = fc.oneof(
     arbitrary: token.map(
       (id) =>
         (rev: number): Change => ({ rev, kind: 'key', id, value: null }),
+    ),
+  },
+  {
+    weight: 2,
+    arbitrary: account.map(
+      (fields) =>
+        (rev: number): Change =>
+          accountChange(rev, ...fields),
     ),
   },
   {
@@ -139,12 +161,26 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('deny' as const, 'hold' as const), token }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('hold' as const), token }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      do: fc.constant('deny-account' as const),
+      name: fc.constantFrom('team:a', 'customer:b:ä\n'),
+    }),
+  },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('settle' as const), token, costNano: spend }) },
   {
     weight: 1,
     arbitrary: fc.record({ do: fc.constantFrom('freeze' as const, 'restart' as const, 'compact' as const) }),
   },
 );
+
+const ACCOUNTS = [
+  ['team', 'a'],
+  ['customer', 'a'],
+  ['team', 'b:ä\n'],
+  ['customer', 'b:ä\n'],
+] as const;
 
 /** The packed store and the model of it, which are told the same. */
 class Pair {
@@ -170,6 +206,7 @@ class Pair {
     if (next.do === 'delta') this.#delta(next.changes);
     else if (next.do === 'snapshot') this.#snapshot(next.keys, next.deleted);
     else if (next.do === 'deny') for (const store of this.#stores) store.deny([next.token]);
+    else if (next.do === 'deny-account') for (const store of this.#stores) store.deny([next.name]);
     else if (next.do === 'hold') this.#hold(next.token);
     else if (next.do === 'settle') this.#settle(next.token, next.costNano);
     else if (next.do === 'freeze') this.#frozen.push([stateOf(this.model), this.packed.contents()]);
@@ -180,6 +217,7 @@ class Pair {
     expect(stateOf(this.packed)).toEqual(stateOf(this.model));
     expect(this.packed.keyCount).toBe(this.model.keyCount);
     expect(this.packed.configRev).toBe(this.model.configRev);
+    for (const [kind, id] of ACCOUNTS) expect(this.packed.account(kind, id)).toEqual(this.model.account(kind, id));
     expect(this.packed.fleetKey).toEqual(this.model.fleetKey);
     for (const id of TOKENS) {
       expect(this.packed.isDeleted(id)).toBe(this.model.isDeleted(id));

@@ -1,3 +1,4 @@
+import type { Account, AccountKind } from '../../../domain/account.ts';
 import type { Change, Position, Revision } from '../../../domain/change.ts';
 import type { StoredModel } from '../../../domain/stored-model.ts';
 import type { JsonValue, KeyDigest, Principal } from '../../../domain/virtual-key.ts';
@@ -17,6 +18,7 @@ export class PackedPrincipalStore implements PrincipalStore, EntrySource {
   #position: Position | null = null;
   #head: string | null = null;
   #state = new PackedState();
+  #accountsVersion = 0;
   readonly #recent: RecentKeys;
 
   constructor(recentKeysMax?: number) {
@@ -63,6 +65,22 @@ export class PackedPrincipalStore implements PrincipalStore, EntrySource {
     return this.#state.deleted.find(digest) !== NOT_FOUND;
   }
 
+  account(kind: AccountKind, id: string): Account | undefined {
+    return this.#state.accounts.get(kind, id);
+  }
+
+  get accountCount(): number {
+    return this.#state.accounts.count;
+  }
+
+  get accountsWithoutRoom(): number {
+    return this.#state.accounts.withoutRoomCount;
+  }
+
+  get accountsVersion(): number {
+    return this.#accountsVersion;
+  }
+
   setting(id: string): JsonValue | undefined {
     return this.#state.settings.get(id);
   }
@@ -83,6 +101,9 @@ export class PackedPrincipalStore implements PrincipalStore, EntrySource {
       addModels(list) {
         for (const model of list) state.models.set(model.id, model);
       },
+      addAccounts(list) {
+        for (const account of list) state.accounts.put(account);
+      },
       addContents(contents) {
         configRev = contents.configRev;
         state = contents instanceof PackedContents ? new PackedState(contents.tables) : stateOf(contents);
@@ -91,6 +112,7 @@ export class PackedPrincipalStore implements PrincipalStore, EntrySource {
         state.configRev = configRev ?? position.rev;
         this.#recent.clear();
         this.#state = state;
+        this.#accountsVersion += 1;
         this.#position = position;
         this.#head = head;
       },
@@ -100,14 +122,19 @@ export class PackedPrincipalStore implements PrincipalStore, EntrySource {
   applyDelta(to: Position, changes: readonly Change[], head: string | null = null): void {
     for (const change of changes) {
       if (change.kind === 'key') this.#applyKey(change.id as KeyDigest, change.value);
-      else this.#state.applyGuarded(change);
+      else if (change.kind === 'model' || change.kind === 'setting') this.#state.applyGuarded(change);
+      else {
+        this.#state.accounts.apply(change);
+        this.#accountsVersion += 1;
+      }
     }
     this.#position = to;
     this.#head = head;
   }
 
-  deny(tokens: readonly string[]): void {
-    for (const token of tokens as readonly KeyDigest[]) {
+  deny(names: readonly string[]): void {
+    if (this.#state.accounts.deny(names)) this.#accountsVersion += 1;
+    for (const token of names as readonly KeyDigest[]) {
       const slot = this.#state.keys.find(token);
       if (slot !== NOT_FOUND && this.#state.blockAt(slot, token)) this.#refresh(slot, token);
     }
@@ -181,6 +208,7 @@ function stateOf(contents: StoreContents): PackedState {
   for (const token of contents.deletedTokens()) state.addDeleted(token);
   for (const [id, value] of Object.entries(contents.settings)) state.setSetting(id, value);
   for (const model of contents.models) state.models.set(model.id, model);
+  for (const account of contents.accounts) state.accounts.put(account);
   state.configRev = contents.configRev;
   return state;
 }

@@ -1,6 +1,7 @@
 import { type Change, type Revision, SETTING_FLEET_KEY } from '../../../domain/change.ts';
 import type { StoredModel } from '../../../domain/stored-model.ts';
 import type { JsonValue, KeyDigest, Principal } from '../../../domain/virtual-key.ts';
+import { AccountMap } from '../account-map.ts';
 import { decodeFleetKey, SetHash } from '../principal-store.ts';
 import { BlobPool } from './blob-pool.ts';
 import { DIGEST_BYTES, DigestTable } from './digest-table.ts';
@@ -21,12 +22,13 @@ import {
 import { RecordList } from './record-list.ts';
 import { TEXT_RECORD_BYTES, TextTable } from './text-table.ts';
 
-/** Everything that a store knows at one position: keys and deleted keys packed, the few settings and models as objects. */
+/** Everything that a store knows at one position: keys and deleted keys packed; accounts, models and the few settings as objects. */
 export class PackedState {
   readonly keys: DigestTable;
   readonly deleted: DigestTable;
   readonly settings: Map<string, JsonValue>;
   readonly models: Map<string, StoredModel>;
+  readonly accounts: AccountMap;
   readonly setHash: SetHash;
   configRev: Revision;
   fleetKey: Buffer | null;
@@ -45,6 +47,8 @@ export class PackedState {
     this.models = new Map(tables.models.map((model) => [model.id, model]));
     this.#wideSpend = new Map(tables.wideSpend);
     this.setHash = new SetHash(tables.setHash);
+    this.accounts = new AccountMap(this.setHash);
+    this.accounts.adopt(tables.accounts);
     this.configRev = tables.configRev;
     this.fleetKey = decodeFleetKey(this.settings.get(SETTING_FLEET_KEY));
   }
@@ -124,7 +128,7 @@ export class PackedState {
     return true;
   }
 
-  applyGuarded(change: Exclude<Change, { kind: 'key' }>): void {
+  applyGuarded(change: Extract<Change, { kind: 'model' | 'setting' }>): void {
     const { id, kind, value, rev } = change;
     if (kind === 'model') {
       if (value === null) this.models.delete(id);
@@ -153,6 +157,7 @@ export class PackedState {
       cold: cold.freeze(),
       settings: Object.fromEntries(this.settings),
       models: [...this.models.values()],
+      accounts: this.accounts.all(),
       wideSpend: [...this.#wideSpend],
       setHash: this.setHash.toString(),
       configRev: this.configRev,
@@ -182,6 +187,7 @@ function emptyTables(): PackedTables {
     cold: new BlobPool(),
     settings: {},
     models: [],
+    accounts: [],
     wideSpend: [],
     setHash: new SetHash().toString(),
     configRev: 0,

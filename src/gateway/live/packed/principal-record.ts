@@ -10,7 +10,7 @@
  *                                     88  tags: number of a text
  *                                     92  cold: blob of JSON with what does not fit here
  *
- * Alias and user are hardly ever shared, so they stand in one blob; team, rights (organization, project, models, routes, regions)
+ * Alias and user are hardly ever shared, so they stand in one blob; team, rights (organization, project, models, routes, regions, further terms)
  * and tags are shared by many keys, so they are kept once each.
  */
 import type { JsonObject, JsonValue, KeyDigest, Principal } from '../../../domain/virtual-key.ts';
@@ -66,6 +66,8 @@ type Rights = [
   models: string[],
   allowedRoutes: string[],
   allowedRegions: string[],
+  /** Of keys that have any: often many have the same. */
+  terms?: Pick<Principal, 'limits' | 'budgets' | 'budgetId'>,
 ];
 
 /** Writes everything but digest and spend. What the record referred to before is the caller's to release. */
@@ -141,7 +143,9 @@ export function unpackPrincipal(records: RecordList, slot: number, token: KeyDig
     fence: (flags & STRICT) === 0 ? 'normal' : 'strict',
   };
   const cold = words[at + COLD]!;
-  return cold === NO_BLOB ? principal : { ...principal, ...JSON.parse(pools.cold.text(cold)) };
+  const terms = rights[5];
+  if (cold === NO_BLOB) return terms === undefined ? principal : { ...principal, ...terms };
+  return { ...principal, ...terms, ...JSON.parse(pools.cold.text(cold)) };
 }
 
 /** What a record refers to. */
@@ -218,6 +222,9 @@ function coldFieldsOf(principal: Principal): JsonObject {
     tags: _tags,
     allowedRegions: _allowedRegions,
     fence: _fence,
+    limits: _limits,
+    budgets: _budgets,
+    budgetId: _budgetId,
     ...others
   } = principal;
   const cold = others as JsonObject;
@@ -232,8 +239,22 @@ function coldFieldsOf(principal: Principal): JsonObject {
 }
 
 function rightsOf(principal: Principal): JsonValue {
-  const { organizationId, projectId, models, allowedRoutes, allowedRegions } = principal;
-  return [organizationId, projectId, models as string[], allowedRoutes as string[], allowedRegions as string[]];
+  const { organizationId, projectId, models, allowedRoutes, allowedRegions, limits, budgets, budgetId } = principal;
+  const rights: Rights = [
+    organizationId,
+    projectId,
+    models as string[],
+    allowedRoutes as string[],
+    allowedRegions as string[],
+  ];
+  if (limits !== undefined || budgets !== undefined || budgetId !== undefined) {
+    rights.push({
+      ...(limits === undefined ? {} : { limits }),
+      ...(budgets === undefined ? {} : { budgets }),
+      ...(budgetId === undefined ? {} : { budgetId }),
+    });
+  }
+  return rights as unknown as JsonValue;
 }
 
 function limitWord(limit: number | null): number {

@@ -6,6 +6,8 @@ export interface Answer {
   readonly id: string | null;
   readonly model: string | null;
   readonly usage: JsonObject | null;
+  /** As the provider writes it. */
+  readonly serviceTier: string | null;
   /** The answer is an `error` object although its status is 200. */
   readonly hasError: boolean;
   /** Bytes of `choices` or `data`, to estimate from when there is no usage. */
@@ -19,6 +21,7 @@ export function parseAnswer(body: Buffer): Answer | null {
   let id: string | null = null;
   let model: string | null = null;
   let usage: JsonObject | null = null;
+  let serviceTier: string | null = null;
   let hasError = false;
   let hasContent = false;
   let contentBytes = 0;
@@ -36,6 +39,9 @@ export function parseAnswer(body: Buffer): Answer | null {
       case 'usage':
         if (body[start] === 0x7b) usage = JSON.parse(body.toString('utf8', start, end)) as JsonObject;
         break;
+      case 'service_tier':
+        if (body[start] === 0x22) serviceTier = JSON.parse(body.toString('utf8', start, end)) as string;
+        break;
       case 'error':
         hasError = body[start] !== 0x6e;
         break;
@@ -46,5 +52,5 @@ export function parseAnswer(body: Buffer): Answer | null {
         break;
     }
   }
-  return { id, model, usage, hasError: hasError && !hasContent, contentBytes };
+  return { id, model, usage, serviceTier, hasError: hasError && !hasContent, contentBytes };
 }
