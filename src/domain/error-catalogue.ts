@@ -389,6 +389,18 @@ export const ERROR_CATALOGUE = {
   ),
 
   // Limits.
+  budget_exceeded: client(
+    429,
+    'budget_exceeded',
+    null,
+    'Budget has been exceeded! {entity} Current cost: {cost}, Max budget: {maximum}{rest}',
+  ),
+  budget_unreachable: gateway(
+    503,
+    'overloaded_error',
+    'Whether the budget of {entity} allows this call can not be found out at the moment: nothing of it is held here and the control plane did not answer in time. Retry shortly.',
+    { retryAfterSeconds: 1 },
+  ),
   rate_limit_exceeded: client(
     429,
     'throttling_error',

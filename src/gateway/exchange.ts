@@ -1,5 +1,6 @@
 import type { Deployment } from '../domain/deployment.ts';
 import { ClavigerError, type ErrorCode, toClavigerError } from '../domain/error-catalogue.ts';
+import { ZERO_NANO } from '../domain/money.ts';
 import { planAttempts } from '../domain/plan-attempts.ts';
 import type { LlmEndpoint, Route } from '../domain/route-class.ts';
 import { NO_USAGE, type TokenUsage } from '../domain/usage.ts';
@@ -18,6 +19,7 @@ import { guardBody } from './http/guard-body.ts';
 import { type LlmBody, parseLlmBody } from './http/llm-body.ts';
 import type { BodyReader } from './http/read-body.ts';
 import { endsConnection, writeError } from './http/write-error.ts';
+import { CallBudgets, type Funds, usesOfCall } from './limits/call-budgets.ts';
 import { CallLimits } from './limits/call-limits.ts';
 import { pushKeyLimitHeaders } from './limits/rate-limit-headers.ts';
 import { subjectsOfCall } from './limits/subjects-of-call.ts';
@@ -63,6 +65,8 @@ export class Exchange implements BodyReader {
   #current: Attempt | null = null;
   /** Null: nobody limits this call. */
   #limits: CallLimits | null = null;
+  /** Null: no budget pays for this call. */
+  #budgets: CallBudgets | null = null;
   #finished = false;
   #identifiedMonotonicMs: number;
 
@@ -158,6 +162,7 @@ export class Exchange implements BodyReader {
       this.model = resolveModel(configuration, entry.principal, scope, customerRule, requestedModel, this.route);
       this.#attempts = planAttempts(this.model.group.deployments, configuration.router.numRetries, this.context.random);
       this.#limits = this.#limitsOf();
+      this.#budgets = this.#budgetsOf();
       if (this.#limits === null) this.tryNext();
       else this.#limits.admit(this.#proceed, this.#refuse);
     } catch (thrown) {
@@ -182,9 +187,18 @@ export class Exchange implements BodyReader {
       return;
     }
     const ordinal = this.#nextAttempt;
-    const go = (): void => {
-      this.#current = new Attempt(this, deployment, ordinal);
+    const start = (funds: Funds | null): void => {
+      if (this.#finished) {
+        // The client left while the control plane was asked.
+        funds?.settle(ZERO_NANO, null);
+        return;
+      }
+      this.#current = new Attempt(this, deployment, ordinal, funds);
       this.#current.start();
+    };
+    const go = (): void => {
+      if (this.#budgets === null) start(null);
+      else this.#budgets.fund(deployment, start, this.#refuse);
     };
     if (this.#limits === null) go();
     else this.#limits.admitDeployment(deployment, go, this.#skipDeployment, this.#refuse);
@@ -202,6 +216,24 @@ export class Exchange implements BodyReader {
       modelGroup: model!.group.name,
       body: body!,
       counted: context.knowledge.configuration.general.tokenRateLimitType,
+    });
+  }
+
+  /** Null when neither the key nor anybody that the call is counted for has a budget. */
+  #budgetsOf(): CallBudgets | null {
+    const { identity, model, context, body, accounts } = this;
+    const { entry, scope } = identity!;
+    const modelGroup = model!.group.name;
+    const uses = usesOfCall(scope.charges, accounts, modelGroup);
+    if (uses.length === 0) return null;
+    const { token, keyName, keyAlias } = entry.principal;
+    const { unpricedReservationNano } = context.knowledge.configuration.general;
+    return new CallBudgets(context.purse, uses, {
+      token,
+      keyName: keyAlias === null ? keyName : `${keyAlias} (${keyName})`,
+      modelGroup,
+      body: body!,
+      unpricedNano: unpricedReservationNano,
     });
   }
 

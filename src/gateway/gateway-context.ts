@@ -4,6 +4,7 @@ import type { Log } from '../observe/log.ts';
 import type { Clock } from '../util/clock.ts';
 import type { AccessLog } from './access-log.ts';
 import type { Authenticate } from './auth/authenticate.ts';
+import type { Purse } from './limits/call-budgets.ts';
 import type { Limiter } from './limits/limiter.ts';
 import type { Knowledge } from './live/knowledge.ts';
 import type { UsageSink } from './metering/usage-sink.ts';
@@ -15,6 +16,7 @@ export interface GatewayContext {
   readonly knowledge: Knowledge;
   readonly authenticate: Authenticate;
   readonly usage: UsageSink;
+  readonly purse: Purse;
   upstreamOf(deployment: Deployment): Upstream;
   readonly clock: Clock;
   /** A fresh UUIDv7. */

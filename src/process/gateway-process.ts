@@ -53,6 +53,7 @@ import { feedConnection } from './feed-connection.ts';
 import { fetchCostMap } from './fetch-cost-map.ts';
 import { keepShippingOrphans } from './keep-shipping-orphans.ts';
 import type { ToSupervisor } from './messages.ts';
+import { createBudgetService } from './start-budgets.ts';
 import { createLimiterService } from './start-limiter.ts';
 
 /** Part of the drain time that is kept for shipping what the last requests wrote. */
@@ -241,6 +242,18 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
     log,
   });
 
+  const money = createBudgetService({
+    directory: slotDir,
+    usageLog,
+    transport,
+    identity: { gatewayId, session },
+    bootId: readBootClock().bootId,
+    clock: elapsed,
+    random: Math.random,
+    registry,
+    log,
+  });
+
   let draining = false;
   let takesCalls = true;
   const fake = createFakeUpstream();
@@ -264,6 +277,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
         onWaited: (outcome) => metrics.unknownKeyWaits[outcome].inc(),
       }),
       usage: usageLog,
+      purse: money.purse,
       upstreamOf: (deployment) => (deployment.provider === FAKE_PROVIDER ? fake : network),
       clock,
       newId: uuidV7Source(clock.nowMs, randomBytes),
@@ -330,6 +344,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
   witnessKeeper.run();
   mirrorKeeper?.run();
   shipper.run();
+  money.run();
   prices.copy.run();
   void costMap?.refresh();
   if (store.position !== null) adoptOrphans(store.position.installation);
@@ -362,6 +377,7 @@ async function startGatewayProcess({ boot, askMetrics }: ChildContext): Promise<
       clearTimeout(cut);
       relay?.close();
       await limits.stop();
+      await money.stop();
       await shipper.drain(SHIP_AT_EXIT_MS);
       await pinger.sayGoodbye();
       pinger.stop();

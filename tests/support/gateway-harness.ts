@@ -33,8 +33,10 @@ import { UpstreamClient } from '../../src/gateway/providers/upstream-client.ts';
 import { RequestMetrics } from '../../src/gateway/request-metrics.ts';
 import { DEFAULT_SERVER_LIMITS, type ServerLimits } from '../../src/gateway/server.ts';
 import { expositionText, MetricRegistry } from '../../src/observe/metrics.ts';
+import { type BudgetService, createBudgetService } from '../../src/process/start-budgets.ts';
 import { systemClock } from '../../src/util/clock.ts';
 import { uuidV7Source } from '../../src/util/uuid-v7.ts';
+import { GrantingTransport } from './granting-transport.ts';
 import { at, FLEET_KEY, INSTALLATION, principalOf, recordingLog } from './principals.ts';
 import { until } from './until.ts';
 import { recordIn } from './usage.ts';
@@ -60,6 +62,8 @@ export interface HarnessOptions {
   readonly usageLogFs?: UsageLogFs;
   readonly usageLogRetryMs?: number;
   readonly upstreamOf?: (deployment: Deployment) => Upstream;
+  /** Who is asked for budgets; absent: somebody who gives whatever is asked for. */
+  readonly leases?: GrantingTransport;
   /** The way to a control process; none when absent. */
   readonly relay?: Relay;
 }
@@ -195,7 +199,7 @@ export class GatewayHarness {
     try {
       await this.quiet();
     } finally {
-      const { gateway, upstreams, accessLog, directory, usageLog } = this.#parts;
+      const { gateway, upstreams, accessLog, directory, money, usageLog } = this.#parts;
       const drained = gateway.drain({
         noticeMs: 0,
         openCalls: () => 0,
@@ -205,6 +209,7 @@ export class GatewayHarness {
       gateway.destroy();
       await drained;
       await Promise.all(upstreams.map((upstream) => upstream.close()));
+      await money.stop();
       await usageLog.close();
       accessLog.flush();
       rmSync(directory, { recursive: true, force: true });
@@ -264,11 +269,24 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
     { httpProxy: null, httpsProxy: null, noProxy: [], caFile: null, sslVerify: true },
     systemClock,
   );
+  const money = createBudgetService({
+    directory: usageDirectory,
+    usageLog,
+    transport: options.leases ?? new GrantingTransport(),
+    identity: { gatewayId: 'test/0', session: 's' },
+    bootId: 'boot',
+    clock: systemClock,
+    random: Math.random,
+    registry,
+    log,
+  });
+  money.run();
   const gateway = createGateway({
     context: {
       knowledge,
       authenticate: createAuthenticate({ knowledge, masterKey: MASTER_KEY, clock: systemClock, waits }),
       usage: usageLog,
+      purse: money.purse,
       upstreamOf: options.upstreamOf ?? ((deployment) => (deployment.provider === 'fake' ? fake : client)),
       clock: systemClock,
       newId: uuidV7Source(Date.now, randomBytes),
@@ -304,6 +322,7 @@ export async function startGateway(options: HarnessOptions = {}): Promise<Gatewa
     store,
     gateway,
     usageLog,
+    money,
     upstreams: [fake, client],
     accessLog,
     accessText: () => accessLines,
@@ -364,6 +383,7 @@ interface Parts {
   readonly directory: string;
   readonly usageDirectory: string;
   readonly gateway: ReturnType<typeof createGateway>;
+  readonly money: BudgetService;
   readonly usageLog: UsageLog;
   readonly upstreams: readonly Upstream[];
   readonly accessLog: AccessLog;

@@ -1,5 +1,6 @@
 import type { Nano } from '../../domain/money.ts';
 import {
+  type Charge,
   COST_PARTS,
   type CostBreakdown,
   USAGE_COUNTS,
@@ -9,6 +10,8 @@ import {
 
 /** Text in an indexed column is cut to this: PostgreSQL takes about 2,700 bytes per index entry, and providers and clients choose these ids. */
 export const INDEXED_CHARS_MAX = 512;
+/** Budgets of one call; what is beyond is counted for the ledgers of its payers. */
+export const CHARGES_MAX = 1_000;
 /** Other text is cut to this. */
 export const TEXT_CHARS_MAX = 8_192;
 
@@ -47,6 +50,7 @@ export function checkUsageRecord(value: unknown): CheckedRecord {
         clientIp: textOrNull(given, 'clientIp'),
         startedAtMs: moment(given, 'startedAtMs'),
         estimateNano: count(given, 'estimateNano') as Nano,
+        ...charges(given),
         status: status(given),
         httpStatus: httpStatus(given),
         errorCode: textOrNull(given, 'errorCode'),
@@ -193,4 +197,22 @@ function httpStatus(given: Given): number {
   const value = given.httpStatus;
   if (Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 999) return value as number;
   throw new Invalid('httpStatus is not an HTTP status');
+}
+
+/** A charge that makes no sense is left out: the spend is then counted for the ledgers of its payers. */
+function charges(given: Readonly<Record<string, unknown>>): Pick<UsageRecord, 'charges'> {
+  if (!Array.isArray(given.charges)) return {};
+  const usable = given.charges.filter((charge): charge is Charge => isCharge(charge));
+  return usable.length === 0 ? {} : { charges: usable.slice(0, CHARGES_MAX) };
+}
+
+function isCharge(charge: unknown): boolean {
+  if (!Array.isArray(charge) || charge.length !== 2) return false;
+  const [ledger, periodStartMs] = charge as unknown[];
+  return (
+    typeof ledger === 'string' &&
+    ledger !== '' &&
+    ledger.length <= TEXT_CHARS_MAX &&
+    Number.isSafeInteger(periodStartMs)
+  );
 }

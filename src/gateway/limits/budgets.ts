@@ -17,7 +17,7 @@ export interface BudgetWaiter {
 export interface BudgetsOptions {
   readonly table: LeaseTable;
   readonly client: { readonly isAnswered: boolean; askNow(): void };
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   /** Runs `callback` after `delayMs`; returns what cancels it. */
   readonly schedule?: (callback: () => void, delayMs: number) => () => void;
 }
@@ -29,12 +29,12 @@ export interface BudgetCounts {
   spent: number;
   short: number;
   unreachable: number;
-  overdrafts: number;
+  overdraft: number;
 }
 
 /** What the request path sees of budgets: an estimate is reserved at once or after one short wait, or it is said which budget lacks. */
 export class Budgets {
-  readonly counts: BudgetCounts = { reserved: 0, waited: 0, spent: 0, short: 0, unreachable: 0, overdrafts: 0 };
+  readonly counts: BudgetCounts = { reserved: 0, waited: 0, spent: 0, short: 0, unreachable: 0, overdraft: 0 };
   readonly #options: BudgetsOptions;
   readonly #waiting = new Set<Waiting>();
   readonly #schedule: NonNullable<BudgetsOptions['schedule']>;
@@ -66,6 +66,11 @@ export class Budgets {
   /** The client of a call that waits is gone. */
   abandon(waiter: BudgetWaiter): void {
     for (const waiting of this.#waiting) if (waiting.waiter === waiter) this.#end(waiting);
+  }
+
+  /** Clock of all times in reservations and lacks. */
+  nowMs(): number {
+    return this.#options.clock.monotonicMs();
   }
 
   settle(reservation: Reservation, costNano: Nano): void {
@@ -113,7 +118,7 @@ export class Budgets {
   /** The control plane is away: what the budgets declare for that counts. */
   #overdraw(uses: readonly LedgerUse[], estimateNano: Nano): Reservation | Lack {
     const result = this.#options.table.reserve(uses, estimateNano, this.#options.clock.monotonicMs(), true);
-    if ('pots' in result) this.counts.overdrafts += 1;
+    if ('pots' in result) this.counts.overdraft += 1;
     return result;
   }
 

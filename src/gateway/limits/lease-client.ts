@@ -12,6 +12,8 @@ import type { LeaseTable } from './lease-table.ts';
 export const LEASE_TICK_MS = 250;
 /** Without an answer for this long, an ask is sent again. */
 export const LEASE_TIMEOUT_MS = 5_000;
+/** A process that ends does not wait longer for a control plane that hangs. */
+export const LEAVE_TIMEOUT_MS = 1_000;
 export const LEASE_BACK_OFF_MIN_MS = 100;
 export const LEASE_BACK_OFF_MAX_MS = 5_000;
 /** Starter leases are asked for this often. */
@@ -34,7 +36,7 @@ export interface LeaseClientOptions {
   readonly usageSeq: () => number;
   readonly bootId: string | null;
   /** Where an earlier process stopped: the number of its last answered ask, and one that was not. */
-  readonly resumed: { readonly ask: number; readonly open: NumberedAsk | null };
+  readonly resumed: { readonly ask: number; readonly open: NumberedAsk | null; readonly declaring: boolean };
   /** After each answer, and after each attempt that failed. */
   readonly onProgress: () => void;
 }
@@ -55,11 +57,13 @@ export class LeaseClient {
   #running: Promise<void> | null = null;
   #wake: (() => void) | null = null;
   #asked = false;
+  #leaving = false;
 
   constructor(options: LeaseClientOptions) {
     this.#options = options;
     this.#ask = options.resumed.ask;
     this.#open = options.resumed.open;
+    this.#declaring = options.resumed.declaring;
     this.#checkpointAtMs = options.clock.monotonicMs();
     this.#checkpoint();
   }
@@ -79,11 +83,20 @@ export class LeaseClient {
     this.#wakeUp();
   }
 
+  /** Gives back what no call in flight needs, and ends. After the last call; a control plane that is away gets it at the next start. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#wakeUp();
     await this.#running;
-    this.#checkpoint();
+    try {
+      this.#leaving = true;
+      // An ask that was not answered comes before what is said now.
+      if (this.#open !== null) await this.#step();
+      if (this.#open === null) await this.#step();
+      this.#checkpoint();
+    } catch (error) {
+      this.#options.log.warn({ error }, 'leases.log could not be written at the end');
+    }
     this.#options.leaseLog.close();
   }
 
@@ -123,8 +136,8 @@ export class LeaseClient {
     const { table, leaseLog, clock, installation } = this.#options;
     if (installation() === null) return null;
     const nowMs = clock.monotonicMs();
-    const starters = nowMs - this.#startersAtMs >= STARTER_INTERVAL_MS;
-    const contents = table.composeAsk(nowMs, LEASE_ITEMS_MAX);
+    const starters = !this.#leaving && nowMs - this.#startersAtMs >= STARTER_INTERVAL_MS;
+    const contents = table.composeAsk(nowMs, LEASE_ITEMS_MAX, this.#leaving);
     if (contents === null && !starters && !this.#declaring) return null;
     const ask: NumberedAsk = {
       ask: this.#ask + 1,
@@ -144,7 +157,11 @@ export class LeaseClient {
     const { transport, identity, installation, incarnation, log } = this.#options;
     const body: LeaseAsk = { installation: installation() ?? '', ...identity, incarnation, ...ask };
     try {
-      const { status, body: text } = await transport.post('/feed/v1/leases', JSON.stringify(body), LEASE_TIMEOUT_MS);
+      const { status, body: text } = await transport.post(
+        '/feed/v1/leases',
+        JSON.stringify(body),
+        this.#leaving ? LEAVE_TIMEOUT_MS : LEASE_TIMEOUT_MS,
+      );
       if (status !== 200) {
         log.debug({ status }, 'The control plane does not answer an ask for budgets');
         return null;

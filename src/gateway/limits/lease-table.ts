@@ -26,7 +26,7 @@ export interface LedgerUse {
   /** Ledger id of the budget object that the terms come from, or null. */
   readonly template: string | null;
   /** The terms are configured in a file of this instance; the control plane hears of them with each wish. */
-  readonly isConfigured: boolean;
+  readonly isConfigured?: boolean;
 }
 
 /** What a call holds from its reservation to its settlement. */
@@ -163,8 +163,8 @@ export class LeaseTable {
     }
   }
 
-  /** What is to be said to the control plane now; lowers the pots that it returns. Null: nothing. */
-  composeAsk(nowMs: number, itemsMax: number): AskContents | null {
+  /** What is to be said to the control plane now; lowers the pots that it returns, all of them when the process is leaving. Null: nothing. */
+  composeAsk(nowMs: number, itemsMax: number, leaving = false): AskContents | null {
     const wishes: LeaseWish[] = [];
     const returns: PotAmount[] = [];
     for (const ledger of this.#waiting) {
@@ -176,7 +176,8 @@ export class LeaseTable {
       // Two are left for the wishes of the last one.
       if (wishes.length + returns.length + 2 > itemsMax) break;
       const pot = ledger.pot(nowMs);
-      this.#return(ledger, pot, nowMs, returns);
+      this.#return(ledger, pot, nowMs, returns, leaving);
+      if (leaving) continue;
       const wish = this.#waiting.has(ledger) ? null : wishFor(ledger, pot, nowMs);
       if (wish !== null) wishes.push(wish);
       const ahead = wishAhead(ledger, pot, nowMs);
@@ -279,15 +280,17 @@ export class LeaseTable {
   /**
    * Of an idle pot as much is kept as a starter lease would give back a minute later, of a recalled one what its process needs in a second.
    */
-  #return(ledger: Ledger, pot: Pot | null, nowMs: number, returns: PotAmount[]): void {
+  #return(ledger: Ledger, pot: Pot | null, nowMs: number, returns: PotAmount[], leaving: boolean): void {
     if (pot === null) return;
     const idle = nowMs - pot.lastUsedMs >= IDLE_RETURN_MS && ledger.use.terms.offlineReserveMs === 0;
     const { recalled } = ledger;
     ledger.recalled = false;
-    if (!(idle || recalled) || pot.roomNano <= 0) return;
-    const keptNano = idle
-      ? (ledger.use.terms.maxBudget * NANO_PER_DOLLAR) / STARTER_SHARE_DIVISOR
-      : Math.ceil(pot.rateNanoPerMs(nowMs) * 1_000);
+    if (!(idle || recalled || leaving) || pot.roomNano <= 0) return;
+    const keptNano = leaving
+      ? 0
+      : idle
+        ? (ledger.use.terms.maxBudget * NANO_PER_DOLLAR) / STARTER_SHARE_DIVISOR
+        : Math.ceil(pot.rateNanoPerMs(nowMs) * 1_000);
     if (!pot.lowerTo(pot.usedNano + pot.reservedNano + keptNano)) return;
     returns.push({ ledger: pot.ledger, periodStartMs: pot.periodStartMs, amountNano: String(pot.amountNano) });
   }
@@ -347,7 +350,7 @@ function wishAhead(ledger: Ledger, pot: Pot | null, nowMs: number): LeaseWish | 
 }
 
 function wish(use: LedgerUse, next: boolean, needNano: number, wantNano: number, rateNanoPerMs: number): LeaseWish {
-  const { ledger, template, terms, isConfigured } = use;
+  const { ledger, template, terms, isConfigured = false } = use;
   const base = {
     ledger,
     duration: terms.duration,

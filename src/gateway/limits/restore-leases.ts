@@ -23,6 +23,8 @@ export interface RestoredLeases {
   readonly table: LeaseTable;
   readonly ask: number;
   readonly open: NumberedAsk | null;
+  /** The control plane has asked for a declaration that it has not got. */
+  readonly declaring: boolean;
 }
 
 /**
@@ -33,13 +35,20 @@ export function restoreLeases(options: RestoreLeasesOptions): RestoredLeases {
   const { leaseLog, incarnation, bootId, nowMs, wallMs, log } = options;
   const table = new LeaseTable();
   const recovered = leaseLog.recover(log);
-  if (recovered === null || recovered.checkpoint.incarnation !== incarnation) return { table, ask: 0, open: null };
+  if (recovered === null || recovered.checkpoint.incarnation !== incarnation)
+    return { table, ask: 0, open: null, declaring: false };
   const { checkpoint, asks } = recovered;
   const toOursMs = nowMs - wallMs;
   const answered = asks.filter(({ reply }) => reply !== null);
   const last = asks.at(-1);
   const open = last !== undefined && last.reply === null ? last.ask : null;
-  const resumed = { ask: answered.at(-1)?.ask.ask ?? checkpoint.ask, open };
+  const lastAnswer = answered.at(-1) ?? null;
+  const refused = lastAnswer?.reply?.reply.ok === false ? lastAnswer.reply.reply.cursor : null;
+  const resumed = {
+    ask: refused ?? lastAnswer?.ask.ask ?? checkpoint.ask,
+    open,
+    declaring: refused !== null && open?.declares === undefined,
+  };
 
   const isSameBoot = bootId !== null && bootId === checkpoint.bootId;
   for (const pot of checkpoint.pots) table.restore(onClock(pot, toOursMs), unknownTerms(pot.ledger), nowMs);

@@ -46,6 +46,7 @@ export function intentMembers(intent: UsageIntent): string {
     intent.startedAtMs,
     ',"estimateNano":',
     intent.estimateNano,
+    intent.charges === undefined ? '' : `,"charges":${asciiJson(intent.charges)}`,
   ].join('');
 }
 

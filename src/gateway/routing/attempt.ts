@@ -1,13 +1,13 @@
 import type { Deployment } from '../../domain/deployment.ts';
 import { ClavigerError, toClavigerError } from '../../domain/error-catalogue.ts';
 import { invalidProviderAnswer, mapProviderError, mapUpstreamFailure } from '../../domain/map-provider-error.ts';
-import { dollarsFromNano } from '../../domain/money.ts';
+import { dollarsFromNano, ZERO_NANO } from '../../domain/money.ts';
 import { parseUsage } from '../../domain/parse-usage.ts';
 import type { CallCost } from '../../domain/price-usage.ts';
 import { NO_USAGE, type TokenUsage, type UsageStatus } from '../../domain/usage.ts';
 import type { JsonObject } from '../../domain/virtual-key.ts';
 import type { Exchange } from '../exchange.ts';
-import { headerText } from '../http/header-text.ts';
+import type { Funds } from '../limits/call-budgets.ts';
 import { BYTES_PER_TOKEN, estimateCost } from '../metering/estimate-cost.ts';
 import type { UsageWaiter } from '../metering/usage-sink.ts';
 import { parseAnswer } from '../providers/openai-compatible/answer.ts';
@@ -17,6 +17,8 @@ import { buildUpstreamRequest } from '../providers/openai-compatible/request.ts'
 import type { UpstreamError, UpstreamHandler } from '../providers/upstream.ts';
 import { StreamTap } from '../streaming/stream-tap.ts';
 import { usageInTail } from '../streaming/usage-in-tail.ts';
+import { answerHeaders } from './answer-headers.ts';
+import { secretsOf } from './deployment-secrets.ts';
 import { errorFrame, FAILURE_TEXT, statusInError } from './failure-text.ts';
 import { intentOf } from './intent.ts';
 import { estimatedUsage, isUnpriced, NO_COST, priceAttempt } from './price-attempt.ts';
@@ -27,9 +29,6 @@ const ERROR_BODY_BYTES_MAX = 64 * 1024;
 const END_AFTER_DONE_MS = 1_000;
 /** Bytes kept of the end of an answer that was too large to hold: OpenAI-compatible servers put `usage` last. */
 const TAIL_BYTES = 64 * 1024;
-
-/** Shorter header values of a deployment are not taken for credentials. */
-const SECRET_CHARS_MIN = 8;
 
 type Mode = 'waiting' | 'error' | 'held' | 'large' | 'stream' | 'over';
 /** What happens once the SETTLE frame is written. */
@@ -43,6 +42,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   readonly #exchange: Exchange;
   readonly #deployment: Deployment;
   readonly #requestId: string;
+  readonly #funds: Funds | null;
   #mode: Mode = 'waiting';
   #afterSettle: AfterSettle = 'nothing';
   #abort: (() => void) | null = null;
@@ -64,8 +64,9 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   #firstTokenMonotonicMs: number | null = null;
   #apiMs = 0;
 
-  constructor(exchange: Exchange, deployment: Deployment, ordinal: number) {
+  constructor(exchange: Exchange, deployment: Deployment, ordinal: number, funds: Funds | null) {
     this.#exchange = exchange;
+    this.#funds = funds;
     this.#deployment = deployment;
     // The first attempt of a call that the client gave no id has the call id as its key. An id of the client's is never a key:
     // it may come twice.
@@ -74,8 +75,9 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
 
   start(): void {
     const { context } = this.#exchange;
-    const estimateNano = estimateCost(this.#exchange.body!, this.#deployment.pricing);
-    context.usage.intent(intentOf(this.#exchange, this.#deployment, this.#requestId, estimateNano), this);
+    const estimateNano = this.#funds?.estimateNano ?? estimateCost(this.#exchange.body!, this.#deployment.pricing);
+    const intent = intentOf(this.#exchange, this.#deployment, this.#requestId, estimateNano, this.#funds?.charges);
+    context.usage.intent(intent, this);
   }
 
   onIntentWritten(): void {
@@ -97,6 +99,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   onIntentRefused(cause: Error): void {
     this.#mode = 'over';
     this.#settled = true;
+    this.#funds?.settle(ZERO_NANO, null);
     this.#exchange.fail(new ClavigerError('usage_log_unavailable', {}, { cause }));
   }
 
@@ -144,7 +147,12 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         const { status } = this.#head!;
         const text = Buffer.concat(this.#chunks).toString('utf8', 0, ERROR_BODY_BYTES_MAX);
         this.#fail(
-          mapProviderError(status >= 400 ? status : 502, text, this.#deployment.providerName, this.#secrets()),
+          mapProviderError(
+            status >= 400 ? status : 502,
+            text,
+            this.#deployment.providerName,
+            secretsOf(this.#deployment),
+          ),
         );
         if (this.#length >= ERROR_BODY_BYTES_MAX) this.#abort?.();
         return;
@@ -183,7 +191,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     this.#apiMs = this.#exchange.context.clock.monotonicMs() - this.#dispatchedMonotonicMs;
     const kind = error.kind === 'aborted' ? 'reset' : error.kind;
     const text = FAILURE_TEXT[kind];
-    const failure = mapUpstreamFailure(kind, this.#deployment.providerName, text, this.#secrets(), error);
+    const failure = mapUpstreamFailure(kind, this.#deployment.providerName, text, secretsOf(this.#deployment), error);
     if (this.#tap !== null && this.#exchange.response.headersSent) this.#cutStream(failure);
     else if (this.#mode === 'large') this.#breakLarge(failure);
     else this.#fail(failure);
@@ -248,7 +256,11 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     const answer = parseAnswer(body);
     if (answer === null) {
       this.#fail(
-        invalidProviderAnswer(body.toString('utf8', 0, 2_000), this.#deployment.providerName, this.#secrets()),
+        invalidProviderAnswer(
+          body.toString('utf8', 0, 2_000),
+          this.#deployment.providerName,
+          secretsOf(this.#deployment),
+        ),
       );
       return;
     }
@@ -258,7 +270,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
           502,
           body.toString('utf8', 0, ERROR_BODY_BYTES_MAX),
           this.#deployment.providerName,
-          this.#secrets(),
+          secretsOf(this.#deployment),
         ),
       );
       return;
@@ -389,7 +401,9 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
         this.#failStreamEarly();
         return;
       }
-      this.#cutStream(mapProviderError(500, JSON.stringify({ error: tap.error }), provider, this.#secrets()));
+      this.#cutStream(
+        mapProviderError(500, JSON.stringify({ error: tap.error }), provider, secretsOf(this.#deployment)),
+      );
       return;
     }
     if (!tap.sawDone && !tap.sawFinishReason) {
@@ -418,7 +432,14 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
 
   #failStreamEarly(): void {
     const text = JSON.stringify({ error: this.#tap!.error });
-    this.#fail(mapProviderError(statusInError(this.#tap!.error), text, this.#deployment.providerName, this.#secrets()));
+    this.#fail(
+      mapProviderError(
+        statusInError(this.#tap!.error),
+        text,
+        this.#deployment.providerName,
+        secretsOf(this.#deployment),
+      ),
+    );
     this.#abort?.();
   }
 
@@ -504,6 +525,7 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
     this.#afterSettle = after;
     const { context, identity, startedMonotonicMs, startedAtMs } = this.#exchange;
     identity!.entry.spendNano += BigInt(this.#cost.costNano);
+    this.#funds?.settle(this.#cost.costNano, this.#estimated ? null : this.#usage);
     if (status === 'failure' && this.#error !== null) {
       context.limiter.attemptFailed(this.#exchange.model!.group.name, this.#error);
       context.metrics.attemptFailed(this.#exchange.model!.requested, this.#deployment, httpStatus, this.#error.code);
@@ -564,37 +586,12 @@ export class Attempt implements UsageWaiter, UpstreamHandler {
   }
 
   #headers(): string[] {
-    const exchange = this.#exchange;
-    const headers = exchange.headers();
-    const now = exchange.context.clock.monotonicMs();
-    // Of a stream, what was added before the first event; of an answer, all that was added.
-    const apiMs = this.#apiMs > 0 ? this.#apiMs : now - this.#dispatchedMonotonicMs;
-    const overheadMs = Math.max(0, now - exchange.startedMonotonicMs - apiMs);
-    headers.push(
-      'x-litellm-model-id',
-      headerText(this.#deployment.id),
-      'x-litellm-model-group',
-      exchange.model!.headerName,
-      'x-litellm-model-api-base',
-      headerText(this.#deployment.apiBase),
-      'x-litellm-overhead-duration-ms',
-      overheadMs.toFixed(3),
-    );
-    for (const entry of this.#head!.providerHeaders) headers.push(entry);
-    return headers;
+    return answerHeaders(this.#exchange, this.#deployment, this.#head!, this.#dispatchedMonotonicMs, this.#apiMs);
   }
 
   #pushCost(headers: string[]): void {
     const { entry, isMaster } = this.#exchange.identity!;
     if (!isUnpriced(this.#cost)) headers.push('x-litellm-response-cost', String(dollarsFromNano(this.#cost.costNano)));
     if (!isMaster) headers.push('x-litellm-key-spend', String(dollarsFromNano(entry.spendNano)));
-  }
-
-  #secrets(): readonly string[] {
-    const { apiKey, extraHeaders } = this.#deployment;
-    const secrets = apiKey === null ? [] : [apiKey];
-    // A header that the operator set may be a credential too; short values are words like `true`.
-    for (const value of Object.values(extraHeaders)) if (value.length >= SECRET_CHARS_MIN) secrets.push(value);
-    return secrets;
   }
 }

@@ -1,6 +1,6 @@
 import type { Deployment } from '../../domain/deployment.ts';
 import type { Nano } from '../../domain/money.ts';
-import type { CallType, UsageIntent } from '../../domain/usage.ts';
+import type { CallType, Charge, UsageIntent } from '../../domain/usage.ts';
 import type { JsonValue } from '../../domain/virtual-key.ts';
 import type { Exchange } from '../exchange.ts';
 import { clientAddress } from '../http/client-address.ts';
@@ -19,6 +19,7 @@ export function intentOf(
   deployment: Deployment,
   requestId: string,
   estimateNano: Nano,
+  charges: readonly Charge[] | undefined,
 ): UsageIntent {
   const { principal } = exchange.identity!.entry;
   const { headers } = exchange.request;
@@ -49,6 +50,7 @@ export function intentOf(
     clientIp: clientAddress(exchange.request, exchange.context),
     startedAtMs: exchange.startedAtMs,
     estimateNano,
+    ...(charges === undefined ? {} : { charges }),
   };
 }
 
