@@ -25,7 +25,8 @@ export async function listenOnSocket(server: Server, path: string): Promise<void
   rmSync(path, { force: true });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(path, () => {
+    // Exclusive: in a process of `cluster` the primary would listen instead, and its listener outlives a process that is killed.
+    server.listen({ path, exclusive: true }, () => {
       server.off('error', reject);
       resolve();
     });

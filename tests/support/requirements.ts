@@ -64,6 +64,9 @@ function find(programs: readonly string[], env: NodeJS.ProcessEnv): string | nul
   return null;
 }
 
+/** Two test files may each need a program at the same time, and apt lets in one at a time. */
+const APT_LOCK_WAIT_S = 200;
+
 function aptInstall(name: string): void {
   process.stderr.write(`Installing ${name} with apt-get ...\n`);
   const options = {
@@ -71,7 +74,12 @@ function aptInstall(name: string): void {
     stdio: ['ignore', 'ignore', 'ignore'] as ['ignore', 'ignore', 'ignore'],
     timeout: 300_000,
   };
-  const install = () => spawnSync('apt-get', ['install', '-y', '--no-install-recommends', name], options).status === 0;
+  const install = () =>
+    spawnSync(
+      'apt-get',
+      ['-o', `DPkg::Lock::Timeout=${APT_LOCK_WAIT_S}`, 'install', '-y', '--no-install-recommends', name],
+      options,
+    ).status === 0;
   // Package lists of an image may be missing or too old to name a file that still exists.
   if (!install()) {
     spawnSync('apt-get', ['update'], options);

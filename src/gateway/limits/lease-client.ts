@@ -57,6 +57,8 @@ export class LeaseClient {
   #running: Promise<void> | null = null;
   #wake: (() => void) | null = null;
   #asked = false;
+  /** leases.log has been begun by this process. */
+  #hasBegun = false;
   #leaving = false;
 
   constructor(options: LeaseClientOptions) {
@@ -65,7 +67,6 @@ export class LeaseClient {
     this.#open = options.resumed.open;
     this.#declaring = options.resumed.declaring;
     this.#checkpointAtMs = options.clock.monotonicMs();
-    this.#checkpoint();
   }
 
   /** False while the control plane does not answer: nobody needs to wait for it. */
@@ -118,6 +119,8 @@ export class LeaseClient {
   async #step(): Promise<void> {
     this.#asked = false;
     const { clock } = this.#options;
+    // Not before: a disk that is full must not keep a process from starting.
+    if (!this.#hasBegun) this.#checkpoint();
     const open = this.#open ?? this.#compose();
     if (open !== null) {
       const answer = await this.#post(open);
@@ -206,6 +209,7 @@ export class LeaseClient {
     }));
     leaseLog.checkpoint({ incarnation, bootId, ask: this.#ask, usageSeq: usageSeq(), wallMs, pots }, this.#open);
     this.#checkpointAtMs = clock.monotonicMs();
+    this.#hasBegun = true;
   }
 
   #pause(): Promise<void> {
