@@ -73,4 +73,13 @@ describe('a window counter', () => {
       [11, 1],
     ]);
   });
+
+  it('knows when there is room again, also for what was counted when the clock began', () => {
+    for (const counted of [0, 1, 30, 100]) {
+      const counter = new WindowCounter(60);
+      counter.sumAt(counted);
+      counter.add(counted, 2);
+      expect(counter.secondsUntilFree(counted, 1, 2)).toBe(61);
+    }
+  });
 });

@@ -37,7 +37,8 @@ export class WindowCounter {
     const oldest = this.#newest - counts.length + 1;
     for (let age = 0; age < counts.length; age++) {
       if (sum + amount <= limit) return age;
-      sum -= counts[Math.max(0, oldest + age) % counts.length]!;
+      // In the first minute of the clock there is nothing before its beginning.
+      if (oldest + age >= 0) sum -= counts[(oldest + age) % counts.length]!;
     }
     return counts.length - 1 - AHEAD_SECONDS;
   }
