@@ -1,4 +1,5 @@
-import { fromLocal, isNoDuration, parseDuration, zoneOffsetMs } from './duration.ts';
+import { isNoDuration, parseDuration } from './duration.ts';
+import { fromLocal, zoneOffsetMs } from './local-time.ts';
 import type { JsonObject, JsonValue } from './virtual-key.ts';
 
 /** From one reset of a budget to the next. */
@@ -17,6 +18,20 @@ export interface ResetRules {
 }
 
 export const RESET_AT_MIDNIGHT_UTC: ResetRules = { timeZone: 'UTC', resetMinutes: 0 };
+
+/**
+ * When a budget that begins now is reset for the first time; null = never. Text that is no duration falls back to the next midnight, as LiteLLM does
+ * for rows that were written before the text was checked.
+ */
+export function nextBudgetReset(
+  duration: string | null,
+  nowMs: number,
+  rules: ResetRules = RESET_AT_MIDNIGHT_UTC,
+): number | null {
+  const parsed = parseDuration(duration ?? '');
+  if (parsed.ok && parsed.duration.amount === 0) return nowMs;
+  return budgetPeriod(duration, nowMs, rules, nowMs).endMs;
+}
 
 /** `timezone` and `budget_reset_time` of `litellm_settings`; what makes no sense is midnight UTC, which a warning has said by then. */
 export function resetRules({ timezone, budget_reset_time: time }: JsonObject): ResetRules {
@@ -37,7 +52,7 @@ function isTimeZone(name: JsonValue | undefined): name is string {
 
 /**
  * The period of a budget that `nowMs` lies in. Resets are LiteLLM's: on the clock for seconds, minutes and hours, at midnight for days, on Mondays
- * for a week, on the first for a month (and for 30 days). Several days or weeks are counted from `anchorMs`, a reset moment of the budget.
+ * for a week, on the first for a month (and for 30 days). Several days, weeks or months are counted from `anchorMs`, a reset moment of the budget.
  */
 export function budgetPeriod(
   duration: string | null,
@@ -50,7 +65,8 @@ export function budgetPeriod(
   // What is no duration, and one of nothing, is a day: LiteLLM falls back to the next midnight.
   const { amount, unit } =
     parsed.ok && parsed.duration.amount > 0 ? parsed.duration : ({ amount: 1, unit: 'd' } as const);
-  const local = nowMs + zoneOffsetMs(nowMs, rules.timeZone);
+  const localOf = (utcMs: number): number => utcMs + zoneOffsetMs(utcMs, rules.timeZone);
+  const local = localOf(nowMs);
   const toUtc = (localMs: number): number => fromLocal(localMs, rules.timeZone);
   if (unit === 'h' && amount < 24) return onClock(local, amount * HOUR_MS, DAY_MS, toUtc);
   if (unit === 'm') return onClock(local, amount * MINUTE_MS, HOUR_MS, toUtc);
@@ -64,9 +80,8 @@ export function budgetPeriod(
   });
   if (unit === 'mo' || (unit === 'd' && amount === 30)) {
     const months = unit === 'mo' ? amount : 1;
-    const date = new Date(day);
-    const month = date.getUTCFullYear() * 12 + date.getUTCMonth();
-    const first = month - (month % months);
+    const anchorMonth = monthOf(localOf(anchorMs) - shiftMs);
+    const first = anchorMonth + Math.floor((monthOf(day) - anchorMonth) / months) * months;
     return between(startOfMonth(first), startOfMonth(first + months));
   }
   const days = unit === 'h' ? 1 : unit === 'w' ? amount * 7 : amount;
@@ -74,8 +89,7 @@ export function budgetPeriod(
     const start = Math.floor((day - MONDAY_MS) / (7 * DAY_MS)) * 7 * DAY_MS + MONDAY_MS;
     return between(start, start + 7 * DAY_MS);
   }
-  const anchorDay =
-    days === 1 ? 0 : Math.floor((anchorMs + zoneOffsetMs(anchorMs, rules.timeZone) - shiftMs) / DAY_MS) * DAY_MS;
+  const anchorDay = days === 1 ? 0 : Math.floor((localOf(anchorMs) - shiftMs) / DAY_MS) * DAY_MS;
   const start = Math.floor((day - anchorDay) / (days * DAY_MS)) * days * DAY_MS + anchorDay;
   return between(start, start + days * DAY_MS);
 }
@@ -93,7 +107,13 @@ function onClock(local: number, stepMs: number, circleMs: number, toUtc: (localM
   return { startMs: toUtc(start), endMs: toUtc(Math.min(start + stepMs, circle + circleMs)) };
 }
 
-/** `month` counts from the year 0. */
+/** Months since the year 0. */
+function monthOf(local: number): number {
+  const date = new Date(local);
+  return date.getUTCFullYear() * 12 + date.getUTCMonth();
+}
+
+/** The reverse of `monthOf`. */
 function startOfMonth(month: number): number {
   return Date.UTC(2000, month - 24_000, 1);
 }

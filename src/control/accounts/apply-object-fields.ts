@@ -1,3 +1,4 @@
+import type { ResetRules } from '../../domain/budget-period.ts';
 import type { JsonObject, JsonValue } from '../../domain/virtual-key.ts';
 import { budgetResetAt, checkedDuration } from '../handlers/key/durations.ts';
 import { checkMoneyFields } from './check-money-fields.ts';
@@ -19,7 +20,7 @@ export interface FieldPlan<T> {
 
 export interface Moment {
   readonly nowMs: number;
-  readonly timeZone: string;
+  readonly resets: ResetRules;
   /** User id of the caller. */
   readonly by: string | null;
   /** A fresh id for an object that is given none. */
@@ -45,7 +46,7 @@ export function applyObjectFields<T extends object>(
   if (plan.hasPeriod && fields.budget_duration !== undefined) {
     const duration = checkedDuration('budget_duration', fields.budget_duration as string | null);
     next.budget_duration = duration;
-    next.budget_reset_at = budgetResetAt(duration, moment.nowMs, moment.timeZone);
+    next.budget_reset_at = budgetResetAt(duration, moment.nowMs, moment.resets);
   }
   if (plan.hasPeriod && typeof fields.budget_reset_at === 'string') {
     next.budget_reset_at = new Date(fields.budget_reset_at).toISOString();

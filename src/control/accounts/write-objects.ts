@@ -4,7 +4,7 @@ import type { Caller } from '../auth/caller.ts';
 import { appendChange, type Origin } from '../config/append-change.ts';
 import { publish } from '../config/publish.ts';
 import type { ControlContext } from '../context.ts';
-import { timeZoneOf } from '../handlers/key/store-key.ts';
+import { resetRulesOf } from '../handlers/key/store-key.ts';
 import type { Moment } from './apply-object-fields.ts';
 import type { Writing } from './change-object.ts';
 
@@ -25,5 +25,5 @@ export async function writeObjects<T>(
 export function momentOf(context: ControlContext, caller: Caller): Moment {
   const nowMs = context.clock.nowMs();
   const newId = () => uuidV7(nowMs, context.randomBytes);
-  return { nowMs, timeZone: timeZoneOf(context), by: caller.userId, newId };
+  return { nowMs, resets: resetRulesOf(context), by: caller.userId, newId };
 }

@@ -1,5 +1,6 @@
 import { type KeyFields, METADATA_FIELDS } from '../../../contract/schemas/key-request.ts';
 import { budgetTermsOfKey, limitsOfKey } from '../../../domain/account-from-object.ts';
+import type { ResetRules } from '../../../domain/budget-period.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import type { JsonObject, JsonValue, VirtualKey } from '../../../domain/virtual-key.ts';
 import { checkMoneyFields } from '../../accounts/check-money-fields.ts';
@@ -40,7 +41,11 @@ export const PRINCIPAL_BYTES_MAX = 32_000;
  * A key with the given fields applied; what is left out stays as it is. New keys and changes of keys go through here, so a
  * field means the same in both. Throws the 400 of a value that is not allowed.
  */
-export function applyFields(key: VirtualKey, fields: KeyFields, now: { nowMs: number; timeZone: string }): VirtualKey {
+export function applyFields(
+  key: VirtualKey,
+  fields: KeyFields,
+  now: { nowMs: number; resets: ResetRules },
+): VirtualKey {
   checkMoneyFields(fields);
   const next: Mutable<VirtualKey> = { ...key };
   for (const name of PLAIN) assign(next, name, fields[name]);
@@ -50,7 +55,7 @@ export function applyFields(key: VirtualKey, fields: KeyFields, now: { nowMs: nu
   if (fields.duration !== undefined) next.expires = expiryAfter('duration', fields.duration, now.nowMs);
   if (fields.budget_duration !== undefined) {
     next.budget_duration = checkedDuration('budget_duration', fields.budget_duration);
-    next.budget_reset_at = budgetResetAt(next.budget_duration, now.nowMs, now.timeZone);
+    next.budget_reset_at = budgetResetAt(next.budget_duration, now.nowMs, now.resets);
   }
   if (fields.rotation_interval !== undefined) {
     next.rotation_interval = checkedDuration('rotation_interval', fields.rotation_interval);

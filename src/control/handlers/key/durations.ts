@@ -1,4 +1,5 @@
-import { addDuration, isNoDuration, nextBudgetReset, parseDuration } from '../../../domain/duration.ts';
+import { nextBudgetReset, type ResetRules } from '../../../domain/budget-period.ts';
+import { addDuration, isNoDuration, parseDuration } from '../../../domain/duration.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 
 /** Null when the text means "never". Throws a 400 that names the field. */
@@ -19,9 +20,9 @@ export function expiryAfter(field: string, text: string | null | undefined, nowM
   return parsed?.ok ? isoMoment(field, checked!, addDuration(nowMs, parsed.duration)) : null;
 }
 
-/** When a budget with this period is next reset, as ISO text; null = never. `timeZone` is that of the configuration. */
-export function budgetResetAt(text: string | null, nowMs: number, timeZone: string): string | null {
-  const moment = nextBudgetReset(text, nowMs, timeZone);
+/** When a budget with this period is next reset, as ISO text; null = never. `resets` are the rules of the configuration. */
+export function budgetResetAt(text: string | null, nowMs: number, resets: ResetRules): string | null {
+  const moment = nextBudgetReset(text, nowMs, resets);
   return moment === null ? null : isoMoment('budget_duration', text ?? '', moment);
 }
 

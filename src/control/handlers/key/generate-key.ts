@@ -11,7 +11,7 @@ import { endpoint } from '../handler.ts';
 import { applyGenerationRules } from './generation-rules.ts';
 import { newKey, rawKeyFor } from './new-key.ts';
 import { presentGeneratedKey } from './present-key.ts';
-import { refusingTaken, spendFrom, timeZoneOf } from './store-key.ts';
+import { refusingTaken, resetRulesOf, spendFrom } from './store-key.ts';
 
 export const generateKeyEndpoint = endpoint(generateKey, async ({ body, caller, origin }, context) => {
   const { clock, db, settings, randomBytes } = context;
@@ -22,7 +22,7 @@ export const generateKeyEndpoint = endpoint(generateKey, async ({ body, caller, 
   const own = isProxyAdmin(caller) || body.user_id != null ? body : { ...body, user_id: caller.userId };
   const fields = applyGenerationRules(own, context.config(), nowMs);
   const rawKey = rawKeyFor(fields.key, { fleetKey, masterKey: settings.masterKey, randomBytes });
-  const made = newKey(rawKey, fields, { nowMs, timeZone: timeZoneOf(context), createdBy: caller.userId });
+  const made = newKey(rawKey, fields, { nowMs, resets: resetRulesOf(context), createdBy: caller.userId });
   const key = sealSecrets(made, settings.sealingKey);
   const spendNano = spendFrom(fields.spend ?? 0);
 

@@ -1,4 +1,5 @@
 import type { GenerateKeyBody } from '../../../contract/schemas/key-request.ts';
+import type { ResetRules } from '../../../domain/budget-period.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import { GENERATED_KEY_BYTES, GENERATED_KEY_PREFIX, keyName, makeGeneratedKey } from '../../../domain/generated-key.ts';
 import type { VirtualKey } from '../../../domain/virtual-key.ts';
@@ -8,12 +9,12 @@ import { applyFields } from './apply-fields.ts';
 
 export interface NewKeyInput {
   readonly nowMs: number;
-  readonly timeZone: string;
+  readonly resets: ResetRules;
   readonly createdBy: string | null;
 }
 
 /** The object of a new key. `body` has passed the rules of the configuration. */
-export function newKey(rawKey: string, body: GenerateKeyBody, { nowMs, timeZone, createdBy }: NewKeyInput): VirtualKey {
+export function newKey(rawKey: string, body: GenerateKeyBody, { nowMs, resets, createdBy }: NewKeyInput): VirtualKey {
   const now = new Date(nowMs).toISOString();
   const empty: VirtualKey = {
     ...EMPTY_KEY,
@@ -24,7 +25,7 @@ export function newKey(rawKey: string, body: GenerateKeyBody, { nowMs, timeZone,
     updated_at: now,
     updated_by: createdBy,
   };
-  return applyFields(empty, body, { nowMs, timeZone });
+  return applyFields(empty, body, { nowMs, resets });
 }
 
 /** A custom key that is allowed, or a generated one. */

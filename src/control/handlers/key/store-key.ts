@@ -1,3 +1,4 @@
+import { type ResetRules, resetRules } from '../../../domain/budget-period.ts';
 import { ClavigerError } from '../../../domain/error-catalogue.ts';
 import { nanoFromDollars } from '../../../domain/money.ts';
 import { violatedUniqueness } from '../../../storage/db.ts';
@@ -25,14 +26,7 @@ export function spendFrom(dollars: number): bigint {
   }
 }
 
-/** `litellm_settings.timezone`, in which budgets are reset; UTC when it is none that exists. */
-export function timeZoneOf(context: ControlContext): string {
-  const name = context.config().litellmSettings.timezone;
-  if (typeof name !== 'string') return 'UTC';
-  try {
-    new Intl.DateTimeFormat('en-US', { timeZone: name });
-    return name;
-  } catch {
-    return 'UTC';
-  }
+/** When budgets are reset, by the configuration of this instance. */
+export function resetRulesOf(context: ControlContext): ResetRules {
+  return resetRules(context.config().litellmSettings);
 }

@@ -13,7 +13,7 @@ import { endpoint } from '../handler.ts';
 import { applyFields } from './apply-fields.ts';
 import { applyUpdateRules } from './generation-rules.ts';
 import { presentKey } from './present-key.ts';
-import { refusingTaken, spendFrom, timeZoneOf } from './store-key.ts';
+import { refusingTaken, resetRulesOf, spendFrom } from './store-key.ts';
 
 export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller, origin }, context) => {
   const { clock, db, settings } = context;
@@ -27,7 +27,7 @@ export const updateKeyEndpoint = endpoint(updateKeyRoute, async ({ body, caller,
   const { value, stretch } = await appendChange(db, origin, async (tx, changed) => {
     const [stored] = await lockKeys(tx, [token]);
     if (stored === undefined) throw unknownKey(caller, 'update', new ClavigerError('key_not_found'));
-    const applied = applyFields(stored.key, body, { nowMs, timeZone: timeZoneOf(context) });
+    const applied = applyFields(stored.key, body, { nowMs, resets: resetRulesOf(context) });
     const next: VirtualKey = {
       ...applied,
       metadata: { ...applied.metadata, ...increase },

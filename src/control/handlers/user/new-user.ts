@@ -93,7 +93,7 @@ async function makeKey(
   { tx, changed }: Writing,
   user: InternalUser,
   body: NewUserBody,
-  { nowMs, timeZone, by }: Moment,
+  { nowMs, resets, by }: Moment,
   { fleetKey, settings, randomBytes }: ControlContext,
 ): Promise<JsonObject> {
   const secret = fleetKey();
@@ -101,7 +101,7 @@ async function makeKey(
   const rawKey = rawKeyFor(null, { fleetKey: secret, masterKey: settings.masterKey, randomBytes });
   const { key_alias, duration, aliases, config, permissions, models, allowed_cache_controls } = body;
   const fields = { key_alias, duration, aliases, config, permissions, models, allowed_cache_controls };
-  const made = newKey(rawKey, { ...fields, user_id: user.user_id }, { nowMs, timeZone, createdBy: by });
+  const made = newKey(rawKey, { ...fields, user_id: user.user_id }, { nowMs, resets, createdBy: by });
   const key = sealSecrets(made, settings.sealingKey);
   await refusingTaken(key.key_alias, () => insertKey(tx, key, 0n));
   changed({ kind: 'key', objectId: key.token, objectRev: 1, op: 'created', before: null, after: key });
