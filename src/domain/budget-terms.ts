@@ -1,6 +1,6 @@
 /**
  * Terms of one budget: what somebody may spend in a period. Somebody may have several: a plain one, one per window of `budget_limits`, one
- * per model of `model_max_budget`. Each has a ledger of its own in the control plane (`budget-ledger.ts`), named by `ledgerId`.
+ * per model of `model_max_budget`. Each has a ledger of its own in the database, named by `ledgerId`.
  */
 import type { AccountKind } from './account.ts';
 
@@ -28,6 +28,17 @@ export interface BudgetTerms {
   /** What one gateway process may spend beyond its leases while it is cut off, dollars. A declared bound, 0 by default. */
   readonly offlineOverdraftUsd: number;
 }
+
+/** A budget of which nothing was said but its amount. */
+export const PLAIN_TERMS: Omit<BudgetTerms, 'maxBudget'> = Object.freeze({
+  slot: '',
+  duration: null,
+  models: null,
+  mode: 'expected',
+  strictInjectMaxTokens: false,
+  offlineReserveMs: 0,
+  offlineOverdraftUsd: 0,
+});
 
 /** Whom a ledger belongs to: keys by digest, accounts by kind and id, and what is configured rather than stored. */
 export type PayerKind = 'key' | AccountKind | 'provider' | 'deployment' | 'global';

@@ -23,6 +23,12 @@ export function nanoFromDollars(dollars: number): Nano {
   return nano as Nano;
 }
 
+/** The same for ledgers, which go beyond the safe integers. */
+export function bigNanoFromDollars(dollars: number): bigint {
+  const whole = Math.floor(dollars);
+  return BigInt(whole) * BigInt(NANO_PER_DOLLAR) + BigInt(roundHalfEven((dollars - whole) * NANO_PER_DOLLAR));
+}
+
 /** Nano-dollars to a JSON-safe number of dollars. */
 export function dollarsFromNano(nano: number | bigint): number {
   return Number(nano) / NANO_PER_DOLLAR;

@@ -3,7 +3,7 @@
  * beginning; only what goes beyond them takes room.
  */
 import { budgetTermsOfKey, limitsOfKey } from './account-from-object.ts';
-import { type BudgetTerms, inOrderOfSlot } from './budget-terms.ts';
+import { type BudgetTerms, inOrderOfSlot, PLAIN_TERMS } from './budget-terms.ts';
 import { type Limits, NO_LIMITS } from './limit.ts';
 import { BUDGET_DOLLARS_MAX } from './money.ts';
 import type { LimitExtras, Principal, VirtualKey } from './virtual-key.ts';
@@ -39,27 +39,15 @@ export function budgetsOfPrincipal({
   if (budgets !== undefined) return budgets;
   return maxBudget === null || maxBudget > BUDGET_DOLLARS_MAX
     ? NONE
-    : [{ ...PLAIN, maxBudget: Math.max(0, maxBudget) }];
+    : [{ ...PLAIN_TERMS, maxBudget: Math.max(0, maxBudget) }];
 }
 
 const NONE: readonly BudgetTerms[] = Object.freeze([]);
 
-/** A budget of which only the amount was said. */
-const PLAIN: BudgetTerms = {
-  slot: '',
-  maxBudget: 0,
-  duration: null,
-  models: null,
-  mode: 'expected',
-  strictInjectMaxTokens: false,
-  offlineReserveMs: 0,
-  offlineOverdraftUsd: 0,
-};
-
-/** Whether the amount is all there is to say about it, whatever fields terms may get. */
 function isImplied(terms: BudgetTerms): boolean {
   return Object.entries(terms).every(
-    ([name, value]) => name === 'maxBudget' || value === undefined || value === PLAIN[name as keyof BudgetTerms],
+    ([name, value]) =>
+      name === 'maxBudget' || value === undefined || value === PLAIN_TERMS[name as keyof typeof PLAIN_TERMS],
   );
 }
 

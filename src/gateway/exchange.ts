@@ -186,22 +186,23 @@ export class Exchange implements BodyReader {
       this.fail(limited ?? new ClavigerError('no_healthy_deployment', { model: this.model!.requested }));
       return;
     }
-    const ordinal = this.#nextAttempt;
-    const start = (funds: Funds | null): void => {
-      if (this.#finished) {
-        // The client left while the control plane was asked.
-        funds?.settle(ZERO_NANO, null);
-        return;
-      }
-      this.#current = new Attempt(this, deployment, ordinal, funds);
-      this.#current.start();
-    };
-    const go = (): void => {
-      if (this.#budgets === null) start(null);
-      else this.#budgets.fund(deployment, start, this.#refuse);
-    };
-    if (this.#limits === null) go();
-    else this.#limits.admitDeployment(deployment, go, this.#skipDeployment, this.#refuse);
+    if (this.#limits === null) this.#fund(deployment);
+    else this.#limits.admitDeployment(deployment, () => this.#fund(deployment), this.#skipDeployment, this.#refuse);
+  }
+
+  #fund(deployment: Deployment): void {
+    if (this.#budgets === null) this.#start(deployment, null);
+    else this.#budgets.fund(deployment, (funds) => this.#start(deployment, funds), this.#refuse);
+  }
+
+  #start(deployment: Deployment, funds: Funds | null): void {
+    if (this.#finished) {
+      // The client left while the control plane was asked.
+      funds?.settle(ZERO_NANO, null);
+      return;
+    }
+    this.#current = new Attempt(this, deployment, this.#nextAttempt, funds);
+    this.#current.start();
   }
 
   /** Null when neither the call nor a deployment of its model has limits. The master key has none. */

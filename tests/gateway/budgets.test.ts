@@ -119,6 +119,15 @@ describe('a call with a budget', () => {
     expect(answer.headers['retry-after']).toBe('1');
   });
 
+  test('whose rest is too small for the call is 429, and says what the call may cost', async () => {
+    leases.maxNano.set(PAYING_LEDGER, 1_000_000_000n);
+    leases.settledNano.set(PAYING_LEDGER, 999_999_000n);
+    const answer = await ask(PAYING);
+    expect(answer.status).toBe(429);
+    expect(answer.text).toMatch(/This call may cost 0\.0000\d+, which is more than what is left/);
+    expect(Number(answer.headers['retry-after'])).toBeGreaterThan(1);
+  });
+
   test('that nobody can answer for is 503, never 429 and never free', async () => {
     leases.away = true;
     for (let count = 0; count < 3; count++) {

@@ -1,6 +1,6 @@
 import { budgetTermsOf, budgetTermsOfKey } from '../../domain/account-from-object.ts';
 import { type BudgetTerms, ledgerId, type PayerKind } from '../../domain/budget-terms.ts';
-import { NANO_PER_DOLLAR } from '../../domain/money.ts';
+import { bigNanoFromDollars } from '../../domain/money.ts';
 import type { JsonObject, VirtualKey } from '../../domain/virtual-key.ts';
 import type { Tx } from '../../storage/db.ts';
 import { type StoredTerms, storeBudgetTerms } from '../../storage/repositories/budgets.ts';
@@ -41,17 +41,11 @@ function storedTerms(kind: PayerKind, id: string, terms: BudgetTerms): StoredTer
   return {
     ledger: ledgerId(kind, id, slot),
     slot,
-    maxNano: nano(maxBudget),
-    extraNano: nano(temporaryIncrease?.usd ?? 0),
+    maxNano: bigNanoFromDollars(maxBudget),
+    extraNano: bigNanoFromDollars(temporaryIncrease?.usd ?? 0),
     extraUntilMs: temporaryIncrease?.untilMs ?? null,
     duration,
     resetAnchorMs: resetAnchorMs ?? 0,
     models,
   };
-}
-
-/** Terms are at most `BUDGET_DOLLARS_MAX`, which is beyond the safe integers and within 64 bits. */
-function nano(dollars: number): bigint {
-  const whole = Math.floor(dollars);
-  return BigInt(whole) * BigInt(NANO_PER_DOLLAR) + BigInt(Math.round((dollars - whole) * NANO_PER_DOLLAR));
 }

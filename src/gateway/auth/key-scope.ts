@@ -9,15 +9,16 @@ import type { Limits } from '../../domain/limit.ts';
 import { compileModelAccess, type ModelAccess } from '../../domain/model-access.ts';
 import { budgetsOfPrincipal, limitsOfPrincipal } from '../../domain/principal-terms.ts';
 import type { Principal } from '../../domain/virtual-key.ts';
+import type { LedgerUse } from '../limits/lease-table.ts';
 import { isWithoutRoom } from '../live/account-map.ts';
 import type { Knowledge } from '../live/knowledge.ts';
 import { accountText } from './account-text.ts';
-import { type CallAccount, type Charge, chargesOf, filledLimits, withBudgetObject } from './with-budget-object.ts';
+import { type CallAccount, chargesOf, filledLimits, withBudgetObject } from './with-budget-object.ts';
 
 export interface KeyScope {
   /** Of the key, filled in from its budget object. */
   readonly limits: Limits;
-  readonly charges: readonly Charge[];
+  readonly charges: readonly LedgerUse[];
   /** All must allow a model, in this order: key, team, team member, user, organization. Those that allow everything are left out. */
   readonly rules: readonly ModelRule[];
   /** Requested name to model group, after the aliases of the key. */

@@ -2,20 +2,13 @@
 import type { Account, AccountKind } from '../../domain/account.ts';
 import { type BudgetTerms, ledgerId } from '../../domain/budget-terms.ts';
 import type { Limits } from '../../domain/limit.ts';
+import type { LedgerUse } from '../limits/lease-table.ts';
 import type { Knowledge } from '../live/knowledge.ts';
-
-/** One budget that a call may be charged to. `terms.models` says whether it is. */
-export interface Charge {
-  readonly ledger: string;
-  /** For terms of a budget object: the ledger id of that object's terms, where they are stored. */
-  readonly template: string | null;
-  readonly terms: BudgetTerms;
-}
 
 /** An account as it holds for a call: what its budget object fills in is in `models`, `limits` and `budgets`. */
 export interface CallAccount extends Account {
   /** One per budget, in their order. */
-  readonly charges: readonly Charge[];
+  readonly charges: readonly LedgerUse[];
 }
 
 export function withBudgetObject(
@@ -42,14 +35,14 @@ export function chargesOf(
   id: string,
   budgets: readonly BudgetTerms[],
   object: Account | undefined,
-): readonly Charge[] {
-  const own = budgets.map((terms): Charge => ({ ledger: ledgerId(kind, id, terms.slot), template: null, terms }));
+): readonly LedgerUse[] {
+  const own = budgets.map((terms): LedgerUse => ({ ledger: ledgerId(kind, id, terms.slot), template: null, terms }));
   if (object === undefined) return own;
   const slots = new Set(budgets.map(({ slot }) => slot));
   const taken = object.budgets
     .filter(({ slot }) => !slots.has(slot))
     .map(
-      (terms): Charge => ({
+      (terms): LedgerUse => ({
         ledger: ledgerId(kind, id, terms.slot),
         template: ledgerId('budget', object.id, terms.slot),
         terms,

@@ -70,13 +70,14 @@ export class CallBudgets {
       return;
     }
     const { budgets, estimates } = this.#purse;
-    const { token, modelGroup, body, unpricedNano } = this.#call;
+    const { token, keyName, modelGroup, body, unpricedNano } = this.#call;
     const mode = this.#uses.some(({ terms }) => terms.mode === 'strict') ? 'strict' : 'expected';
     const call = { pricing, token, model: modelGroup, mode, maxOutputTokens: maxOutputTokensOf(deployment) } as const;
     const estimateNano = estimates.estimate(body, call, unpricedNano);
     const waiter: BudgetWaiter = {
       onReserved: (reservation) => go(this.#fundsOf(reservation)),
-      onLacking: (lack, unreachable) => refuse(budgetError(lack, unreachable, this.#call.keyName, budgets.nowMs())),
+      onLacking: (lack, unreachable) =>
+        refuse(budgetError(lack, unreachable, { keyName, estimateNano, nowMs: budgets.nowMs() })),
     };
     const result = budgets.reserve(this.#uses, estimateNano, waiter);
     if (result === null) return;

@@ -30,7 +30,6 @@ function use(ledger: string, terms: Partial<BudgetTerms> = {}): LedgerUse {
       ...terms,
     },
     template: null,
-    isConfigured: false,
   };
 }
 

@@ -1,5 +1,5 @@
-import type { BudgetTerms } from '../../domain/budget-terms.ts';
-import { NANO_PER_DOLLAR, type Nano } from '../../domain/money.ts';
+import { type BudgetTerms, PLAIN_TERMS } from '../../domain/budget-terms.ts';
+import { bigNanoFromDollars, NANO_PER_DOLLAR, type Nano } from '../../domain/money.ts';
 import type { Charge } from '../../domain/usage.ts';
 import type { LeaseGrant, LeaseRefusal, LeaseReply, LeaseWish, PotAmount } from '../../feed/protocol.ts';
 import { Pot } from './pot.ts';
@@ -19,11 +19,11 @@ export const STARTER_SHARE_DIVISOR = 1_000;
 /** Period of a charge that no lease stands behind (overdraft without a pot): the database settles it in the current one. */
 export const NO_PERIOD = -1;
 
-/** One budget that a call is paid from. */
+/** One budget that a call may be paid from; `terms.models` says whether it is. */
 export interface LedgerUse {
   readonly ledger: string;
   readonly terms: BudgetTerms;
-  /** Ledger id of the budget object that the terms come from, or null. */
+  /** For terms of a budget object: the ledger id of that object's terms, where they are stored. */
   readonly template: string | null;
   /** The terms are configured in a file of this instance; the control plane hears of them with each wish. */
   readonly isConfigured?: boolean;
@@ -249,7 +249,7 @@ export class LeaseTable {
 
   #grant(grant: LeaseGrant, wish: LeaseWish | null, receivedAtMs: number): void {
     const known = this.#ledgers.get(grant.ledger);
-    const ledger = known ?? this.#ledgerOf(unknownUse(grant.ledger, wish));
+    const ledger = known ?? this.#ledgerOf(unknownUse(grant.ledger, wish?.duration));
     const endsAtMs = grant.endsInMs === null ? Number.POSITIVE_INFINITY : receivedAtMs + grant.endsInMs;
     if (grant.refusal !== null) {
       if (wish?.next === true) return;
@@ -362,9 +362,7 @@ function wish(use: LedgerUse, next: boolean, needNano: number, wantNano: number,
     ratePerMinuteNano: amount(rateNanoPerMs * 60_000),
     offlineNano: amount(rateNanoPerMs * terms.offlineReserveMs),
   };
-  return isConfigured
-    ? { ...base, terms: { maxNano: String(BigInt(Math.round(terms.maxBudget * NANO_PER_DOLLAR))) } }
-    : base;
+  return isConfigured ? { ...base, terms: { maxNano: String(bigNanoFromDollars(terms.maxBudget)) } } : base;
 }
 
 /** Sums of a pot stay safe integers: nobody gets $9 million at once. */
@@ -388,17 +386,8 @@ function stateOf({ ledger, periodStartMs, startsAtMs, endsAtMs, amountNano, used
   };
 }
 
-/** A starter lease for a ledger that no call has used here yet. */
-function unknownUse(ledger: string, wish: LeaseWish | null): LedgerUse {
-  const terms: BudgetTerms = {
-    slot: '',
-    maxBudget: Number.POSITIVE_INFINITY,
-    duration: wish?.duration ?? null,
-    models: null,
-    mode: 'expected',
-    strictInjectMaxTokens: false,
-    offlineReserveMs: 0,
-    offlineOverdraftUsd: 0,
-  };
-  return { ledger, terms, template: null, isConfigured: false };
+/** Of a ledger that no call has used here yet: the first one brings its terms. */
+export function unknownUse(ledger: string, duration: string | null = null): LedgerUse {
+  const terms = { ...PLAIN_TERMS, duration, maxBudget: Number.POSITIVE_INFINITY };
+  return { ledger, terms, template: null };
 }

@@ -1,9 +1,8 @@
-import type { BudgetTerms } from '../../domain/budget-terms.ts';
 import type { Nano } from '../../domain/money.ts';
 import type { Charge } from '../../domain/usage.ts';
 import type { Log } from '../../observe/log.ts';
 import type { LeaseLog, NumberedAsk } from './lease-log.ts';
-import { LeaseTable, type LedgerUse, type PotState } from './lease-table.ts';
+import { LeaseTable, type PotState, unknownUse } from './lease-table.ts';
 
 export interface RestoreLeasesOptions {
   readonly leaseLog: LeaseLog;
@@ -51,7 +50,7 @@ export function restoreLeases(options: RestoreLeasesOptions): RestoredLeases {
   };
 
   const isSameBoot = bootId !== null && bootId === checkpoint.bootId;
-  for (const pot of checkpoint.pots) table.restore(onClock(pot, toOursMs), unknownTerms(pot.ledger), nowMs);
+  for (const pot of checkpoint.pots) table.restore(onClock(pot, toOursMs), unknownUse(pot.ledger), nowMs);
   for (const { ask, reply } of asks) {
     for (const { ledger, periodStartMs, amountNano } of ask.returns)
       table.lower(ledger, periodStartMs, Number(amountNano));
@@ -75,19 +74,3 @@ function onClock(pot: PotState, toOursMs: number): PotState {
     endsAtMs: pot.endsAtMs === null ? null : pot.endsAtMs + toOursMs,
   };
 }
-
-/** The first call that uses the ledger brings its terms. */
-function unknownTerms(ledger: string): LedgerUse {
-  return { ledger, terms: UNKNOWN_TERMS, template: null, isConfigured: false };
-}
-
-const UNKNOWN_TERMS: BudgetTerms = Object.freeze({
-  slot: '',
-  maxBudget: Number.POSITIVE_INFINITY,
-  duration: null,
-  models: null,
-  mode: 'expected',
-  strictInjectMaxTokens: false,
-  offlineReserveMs: 0,
-  offlineOverdraftUsd: 0,
-});
