@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KnownCall } from './check-books.ts';
+import { postCall } from './post-call.ts';
 
 export interface FailedCall {
   readonly id: string;
@@ -76,7 +76,7 @@ export class ClientLoad {
       this.failed.push({ id: call.id, startedAtMs, endedAtMs: performance.now(), status, reason });
     };
     try {
-      const { status, text } = await post(port, key, call.id, body);
+      const { status, text } = await postCall(port, key, call.id, body, TIMEOUT_MS);
       if (status !== 200) return fail(status, text.slice(0, 300));
       const usage = stream ? usageOfStream(text) : usageOf(JSON.parse(text));
       if (usage === null) return fail(null, 'the stream ended early');
@@ -97,35 +97,4 @@ function usageOfStream(text: string): Omit<KnownCall, 'id'> | null {
 
 function usageOf(answer: { usage?: { prompt_tokens: number; completion_tokens: number } }): Omit<KnownCall, 'id'> {
   return { prompt: answer.usage?.prompt_tokens ?? -1, completion: answer.usage?.completion_tokens ?? -1 };
-}
-
-function post(port: number, key: string, id: string, body: string): Promise<{ status: number; text: string }> {
-  return new Promise((resolve, reject) => {
-    const call = request(
-      {
-        host: '127.0.0.1',
-        port,
-        path: '/v1/chat/completions',
-        method: 'POST',
-        agent: false,
-        headers: {
-          authorization: `Bearer ${key}`,
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body),
-          'x-litellm-call-id': id,
-        },
-      },
-      (answer) => {
-        let text = '';
-        answer.setEncoding('utf8').on('data', (piece: string) => {
-          text += piece;
-        });
-        answer.once('end', () => resolve({ status: answer.statusCode ?? 0, text }));
-        answer.once('error', reject);
-      },
-    );
-    call.setTimeout(TIMEOUT_MS, () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
-    call.once('error', reject);
-    call.end(body);
-  });
 }

@@ -6,10 +6,11 @@ import { Permit } from '../../src/gateway/limits/permit.ts';
 import { RateLimits } from '../../src/gateway/limits/rate-limits.ts';
 import { RegionTokens } from '../../src/gateway/limits/region/region-tokens.ts';
 import { connectToRedis } from '../../src/process/redis-connection.ts';
-import { type RedisServer, startRedis } from '../support/redis-server.ts';
+import { canStartRedis, type RedisServer, startRedis } from '../support/redis-server.ts';
 import { silentLog } from '../support/silent-log.ts';
 import { until } from '../support/until.ts';
 
+const hasRedis = canStartRedis();
 const WINDOW_SECONDS = 2;
 const RPM = 40;
 
@@ -102,18 +103,18 @@ const trusted = () =>
 const distrusted = () =>
   until('both do without Redis', () => (instances.some(({ region }) => region.trusted) ? null : true), 15_000);
 
-beforeAll(async () => {
-  redis = await startRedis();
-});
-afterAll(() => redis?.stop());
-beforeEach(async () => {
-  admittedAtMs = [];
-  instances = [await startInstance('one'), await startInstance('two')];
-  await trusted();
-});
-afterEach(() => Promise.all(instances.splice(0).map((instance) => instance.stop())));
+describe.runIf(hasRedis)('two instances of a region with a Redis', () => {
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterAll(() => redis?.stop());
+  beforeEach(async () => {
+    admittedAtMs = [];
+    instances = [await startInstance('one'), await startInstance('two')];
+    await trusted();
+  });
+  afterEach(() => Promise.all(instances.splice(0).map((instance) => instance.stop())));
 
-describe('two instances of a region with a Redis', () => {
   it('admit together what the limit says, and give a single caller at one of them all of it', async () => {
     const subjects = limited();
     await load(subjects, 6_000);

@@ -61,8 +61,10 @@ it('prices calls by the list at its address, reads it again when asked, and star
 
   // Twice the price in all gateway processes, over the control process.
   models = { 'openai/own-model': { ...GPT, input_cost_per_token: 2e-6, output_cost_per_token: 4e-6 } };
-  const { gateways } = (await claviger.api('POST', '/reload/model_cost_map')).json();
-  expect(gateways).toHaveLength(1);
+  await until('the instance is known to the fleet, and asked', async () => {
+    const { gateways } = (await claviger!.api('POST', '/reload/model_cost_map')).json();
+    return gateways.length === 1 ? true : null;
+  });
   await until(
     'both gateway processes have the new price',
     async () => {

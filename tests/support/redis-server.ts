@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createConnection } from 'node:net';
 import { freePort } from './processes.ts';
-import { provideProgram, requirements } from './requirements.ts';
+import { MissingRequirement, provideProgram, requirements } from './requirements.ts';
 import { until } from './until.ts';
 
 /** A Redis (or Valkey) of its own, without anything on disk. */
@@ -16,6 +16,18 @@ export interface RedisServer {
   /** After `kill`: the same port, and nothing in it. */
   startAgain(): Promise<void>;
   stop(): Promise<void>;
+}
+
+/** False, with a line that says what to install, where there is none and none can be installed; in CI that is an error. */
+export function canStartRedis(): boolean {
+  try {
+    provideProgram(requirements.redis);
+    return true;
+  } catch (error) {
+    if (!(error instanceof MissingRequirement) || process.env.CI) throw error;
+    process.stderr.write(`skipped: tests with Redis: ${error.message}\n`);
+    return false;
+  }
 }
 
 export async function startRedis(): Promise<RedisServer> {

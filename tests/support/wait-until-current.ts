@@ -10,7 +10,8 @@ const CURRENT_AGE_MAX_SECONDS = 5;
  */
 export async function waitUntilCurrent(claviger: Claviger, gateways = 1): Promise<void> {
   await until(`${gateways} gateway processes are current`, async () => {
-    const { text } = await claviger.api('GET', '/metrics');
+    // Where all gateway processes were killed, the port is closed until the first of them is back.
+    const { text } = await claviger.api('GET', '/metrics').catch(() => ({ text: '' }));
     const ages = [...text.matchAll(/^claviger_knowledge_age_seconds\{[^}]*\} (\S+)$/gm)].map(([, age]) => Number(age));
     return ages.length === gateways && ages.every((age) => age < CURRENT_AGE_MAX_SECONDS) ? true : null;
   });

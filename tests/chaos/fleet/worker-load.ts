@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { KnownCall } from '../check-books.ts';
+import { postCall } from '../post-call.ts';
 import type { Member } from './chaos-fleet.ts';
 import type { KeyRing, RingKey } from './key-ring.ts';
 import type { WorkerName } from './schedule.ts';
@@ -129,42 +129,17 @@ interface Answer {
   readonly rev: number | null;
 }
 
-function post(port: number, key: string, id: string, body: string): Promise<Answer> {
-  return new Promise((resolve) => {
-    const failed = (error: Error): void => resolve({ status: null, text: '', reason: error.message, rev: null });
-    const call = request(
-      {
-        host: '127.0.0.1',
-        port,
-        path: '/v1/chat/completions',
-        method: 'POST',
-        agent: false,
-        headers: {
-          authorization: `Bearer ${key}`,
-          'content-type': 'application/json',
-          'content-length': Buffer.byteLength(body),
-          'x-litellm-call-id': id,
-        },
-      },
-      (answer) => {
-        let text = '';
-        answer.setEncoding('utf8').on('data', (piece: string) => {
-          text += piece;
-        });
-        answer.once('error', failed);
-        answer.once('end', () => {
-          const header = answer.headers['x-claviger-rev'];
-          resolve({
-            status: answer.statusCode ?? 0,
-            text,
-            reason: answer.statusCode === 200 ? '' : text.slice(0, 400),
-            rev: typeof header === 'string' ? Number(header) : null,
-          });
-        });
-      },
-    );
-    call.setTimeout(TIMEOUT_MS, () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
-    call.once('error', failed);
-    call.end(body);
-  });
+async function post(port: number, key: string, id: string, body: string): Promise<Answer> {
+  try {
+    const { headers, status, text } = await postCall(port, key, id, body, TIMEOUT_MS);
+    const rev = headers['x-claviger-rev'];
+    return {
+      status,
+      text,
+      reason: status === 200 ? '' : text.slice(0, 400),
+      rev: typeof rev === 'string' ? Number(rev) : null,
+    };
+  } catch (error) {
+    return { status: null, text: '', reason: (error as Error).message, rev: null };
+  }
 }
