@@ -35,7 +35,7 @@ export const GENERAL_SETTINGS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   ...later('number', 'database_socket_timeout database_statement_timeout database_lock_timeout', 'Database.'),
   ...later('any', 'database_extra_connection_params database_disable_prepared_statements', 'Database.'),
   ...later('bool', 'allow_requests_on_db_unavailable', 'Claviger serves from its own state, whatever is set.'),
-  acted('bool', 'store_model_in_db', 'As `STORE_MODEL_IN_DB`.'),
+  acted('store_model_in_db', 'bool', 'As `STORE_MODEL_IN_DB`.'),
   ...later('list', 'supported_db_objects'),
   ...later('int', 'proxy_config_reload_interval_seconds'),
   ...later(

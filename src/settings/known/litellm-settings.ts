@@ -24,7 +24,17 @@ export const LITELLM_SETTINGS_KEYS: ReadonlyMap<string, KnownKey> = keyTable([
   ...later('number', 'cooldown_time', 'Cooldown.'),
   ...later('bool', 'request_correlation_in_logs turn_off_message_logging redact_user_api_key_info'),
   ...later('number', 'max_budget', 'Budget of the whole proxy.'),
-  ...later('string', 'budget_duration timezone budget_reset_time', 'Budget periods.'),
+  ...later('string', 'budget_duration', 'Period of the budget of the whole proxy.'),
+  acted(
+    'timezone',
+    'string',
+    'Time zone in which budgets are reset, such as `Europe/Berlin`; UTC by default. The same on all instances.',
+  ),
+  acted(
+    'budget_reset_time',
+    'string',
+    'Time of day, `HH:MM`, at which budgets of days and more are reset; midnight by default.',
+  ),
   ...later('number', 'max_internal_user_budget default_max_internal_user_budget max_ui_session_budget'),
   ...later('string', 'internal_user_budget_duration'),
   acted('max_end_user_budget_id', 'string', 'Budget object of customers that have no budget.'),
