@@ -15,14 +15,21 @@ export function configSourceFor(
   return { source: settings.fakeModels ? FAKE_MODELS : EMPTY_CONFIG_SOURCE, warnings: [] };
 }
 
+/** Said, so that keys with a budget may call them: without a price, each call reserves `unpriced_reservation_usd`. */
+const FREE = { input_cost_per_token: 0, output_cost_per_token: 0 };
+
 /** They answer in this process, so that the first command works without an account anywhere. */
 const FAKE_MODELS: ConfigSource = {
   ...EMPTY_CONFIG_SOURCE,
   models: [
-    { modelName: 'fake-gpt', litellmParams: { model: 'fake/gpt' }, modelInfo: { id: 'fake-gpt', mode: 'chat' } },
+    {
+      modelName: 'fake-gpt',
+      litellmParams: { model: 'fake/gpt', ...FREE },
+      modelInfo: { id: 'fake-gpt', mode: 'chat' },
+    },
     {
       modelName: 'fake-embedding',
-      litellmParams: { model: 'fake/embedding' },
+      litellmParams: { model: 'fake/embedding', ...FREE },
       modelInfo: { id: 'fake-embedding', mode: 'embedding' },
     },
   ],
